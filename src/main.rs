@@ -1,0 +1,31 @@
+//! Cold start of the function: logging, configuration, SNS client, run.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+
+use aws_config::BehaviorVersion;
+use lambda_http::{Error, Request, service_fn};
+use lambda_runtime::tracing::{self, subscriber::util::SubscriberInitExt as _};
+use pollo_webhook::{Config, Handler, SnsPublisher, log};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    log::subscriber(io::stdout).init();
+    let Config { verifier, topic } = match Config::from_env() {
+        Ok(config) => config,
+        Err(error) => {
+            tracing::error!(result = "not_configured", detail = %error);
+            // Lambda reports a process that ends before its first event as an init error.
+            std::process::exit(1);
+        }
+    };
+    let sdk_config = aws_config::load_defaults(BehaviorVersion::latest()).await;
+    let handler = Arc::new(Handler::new(verifier, SnsPublisher::new(&sdk_config, topic)));
+    let runtime = lambda_http::runtime(service_fn(move |request: Request| {
+        let handler = Arc::clone(&handler);
+        async move { Ok::<_, Infallible>(handler.handle(&request).await) }
+    }));
+    log::panics();
+    runtime.run().await
+}

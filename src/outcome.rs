@@ -1,0 +1,318 @@
+//! What a verified webhook says: how a task ended.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
+use serde_json::Value;
+
+use crate::signature::VerifiedWebhook;
+
+/// Longest task id that is taken, in bytes. Pollo's have some 25; no limit is documented.
+pub const MAX_TASK_ID_BYTES: usize = 256;
+
+/// Largest message that SNS takes, in bytes, the names, types and values of its attributes included (an AWS limit).
+pub const MAX_MESSAGE_BYTES: usize = 262_144;
+
+/// How a task ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// `succeed`
+    Succeed,
+    /// `failed`
+    Failed,
+}
+
+impl Status {
+    /// Pollo's word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeed => "succeed",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Why an authentic message is not a task outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotAnOutcome {
+    /// The body is not UTF-8, or not one JSON object.
+    #[error("body is not a JSON object")]
+    NotAnObject,
+    /// A key stands twice in the object; which of the two counts would be for each reader to guess.
+    #[error("body repeats a key")]
+    RepeatedKey,
+    /// `taskId` is missing or no string.
+    #[error("taskId is not a string")]
+    NoTaskId,
+    /// `taskId` is empty, longer than [`MAX_TASK_ID_BYTES`], or has characters that SNS does not take in an attribute.
+    #[error("taskId is empty, too long or has control characters")]
+    UnfitTaskId,
+    /// `status` is neither `succeed` nor `failed`.
+    #[error("status is neither succeed nor failed")]
+    UnknownStatus,
+}
+
+/// A task outcome that Pollo has sent.
+///
+/// It is made from a [`VerifiedWebhook`] and from nothing else: to hold one is the proof that Pollo said so.
+#[derive(Clone, Debug)]
+pub struct TaskOutcome<'a> {
+    task_id: String,
+    status: Status,
+    message: &'a str,
+    webhook: VerifiedWebhook<'a>,
+}
+
+impl<'a> TaskOutcome<'a> {
+    /// Reads the body of a verified webhook.
+    ///
+    /// The body must be a JSON object with a `taskId` and a `status` and with no key of the object repeated. Other
+    /// fields may be anything, nested as deep as they like: they are not read here, and go to the topic as they came.
+    ///
+    /// # Errors
+    ///
+    /// [`NotAnOutcome`], for a body that is none.
+    pub fn parse(webhook: VerifiedWebhook<'a>) -> Result<Self, NotAnOutcome> {
+        let message = str::from_utf8(webhook.body()).map_err(|_| NotAnOutcome::NotAnObject)?;
+        let mut deserializer = serde_json::Deserializer::from_str(message);
+        let fields = deserializer
+            .deserialize_map(FieldsVisitor)
+            .and_then(|fields| deserializer.end().map(|()| fields))
+            .map_err(|_| NotAnOutcome::NotAnObject)?;
+
+        if fields.repeated_key {
+            return Err(NotAnOutcome::RepeatedKey);
+        }
+        let Some(Value::String(task_id)) = fields.task_id else { return Err(NotAnOutcome::NoTaskId) };
+        if task_id.is_empty() || task_id.len() > MAX_TASK_ID_BYTES || !task_id.chars().all(is_attribute_character) {
+            return Err(NotAnOutcome::UnfitTaskId);
+        }
+        let status = match fields.status.as_ref().and_then(Value::as_str) {
+            Some("succeed") => Status::Succeed,
+            Some("failed") => Status::Failed,
+            _ => return Err(NotAnOutcome::UnknownStatus),
+        };
+        Ok(Self { task_id, status, message, webhook })
+    }
+
+    /// `taskId`: 1 to [`MAX_TASK_ID_BYTES`] bytes, without control characters.
+    pub fn task_id(&self) -> &str {
+        &self.task_id
+    }
+
+    /// `status`
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    /// The verified body, byte for byte.
+    pub fn message(&self) -> &'a str {
+        self.message
+    }
+
+    /// What subscribers can filter by: the name and the value of each attribute.
+    pub fn attributes(&self) -> [(&'static str, &str); 4] {
+        [
+            ("status", self.status.as_str()),
+            ("taskId", &self.task_id),
+            ("webhookId", self.webhook.id()),
+            ("webhookTimestamp", self.webhook.timestamp()),
+        ]
+    }
+
+    /// Size in bytes as SNS counts it, to hold against [`MAX_MESSAGE_BYTES`].
+    pub fn size(&self) -> usize {
+        let attributes = self.attributes().map(|(name, value)| name.len() + "String".len() + value.len());
+        self.message.len() + attributes.iter().sum::<usize>()
+    }
+}
+
+/// Characters that a message attribute may hold. SNS hands attributes to SQS, which takes the characters of XML.
+pub(crate) fn is_attribute_character(c: char) -> bool {
+    !c.is_control() && !matches!(c, '\u{fffe}' | '\u{ffff}')
+}
+
+/// The fields of a body that are read.
+#[derive(Default)]
+struct Fields {
+    task_id: Option<Value>,
+    status: Option<Value>,
+    repeated_key: bool,
+}
+
+/// Reads an object by hand, because a derived reader would take `["t1","succeed"]` too and let other keys repeat.
+struct FieldsVisitor;
+
+impl<'de> Visitor<'de> for FieldsVisitor {
+    type Value = Fields;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+        let mut fields = Fields::default();
+        let mut keys = HashSet::new();
+        while let Some(key) = map.next_key::<String>()? {
+            match key.as_str() {
+                "taskId" => fields.task_id = Some(map.next_value()?),
+                "status" => fields.status = Some(map.next_value()?),
+                // Passed over without recursion, so that no depth of nesting can exhaust the stack.
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+            fields.repeated_key |= !keys.insert(key);
+        }
+        Ok(fields)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signature::testing::verified;
+
+    fn parse(body: &str) -> Result<(String, Status), NotAnOutcome> {
+        TaskOutcome::parse(verified(body.as_bytes())).map(|outcome| (outcome.task_id, outcome.status))
+    }
+
+    fn with_task_id(task_id: &str) -> String {
+        serde_json::json!({ "taskId": task_id, "status": "failed" }).to_string()
+    }
+
+    #[test]
+    fn reads_the_documented_body() {
+        assert_eq!(parse(r#"{"taskId":"t1","status":"succeed"}"#), Ok(("t1".into(), Status::Succeed)));
+        assert_eq!(parse(r#"{"taskId":"t1","status":"failed"}"#), Ok(("t1".into(), Status::Failed)));
+        assert_eq!(parse(" {\r\n\t\"status\" : \"failed\",\n\"taskId\":\"t1\" }\n"), Ok(("t1".into(), Status::Failed)));
+        assert_eq!(parse(r#"{"task\u0049d":"t\u0031","status":"faile\u0064"}"#), Ok(("t1".into(), Status::Failed)));
+    }
+
+    #[test]
+    fn keeps_the_body_byte_for_byte() {
+        let body = " {\"credit\":1.0,\"taskId\":\"t\\u0031\",\n\"generations\":[{\"url\":\"https:\\/\\/a/ü\"}],\"status\":\"failed\"}\n";
+        let outcome = TaskOutcome::parse(verified(body.as_bytes())).unwrap();
+        assert_eq!(outcome.message(), body);
+    }
+
+    #[test]
+    fn passes_over_other_fields_whatever_they_hold() {
+        for field in [
+            r#""a":null"#,
+            r#""a":[{"taskId":"t2","status":"failed"},{"taskId":"t3"}]"#,
+            r#""a":{"b":1,"b":2}"#,
+            r#""a":1e999"#,
+            r#""a":"\ud800""#,
+            r#""TaskId":1,"taskid":2,"":3"#,
+        ] {
+            let body = format!(r#"{{{field},"taskId":"t1","status":"succeed"}}"#);
+            assert_eq!(parse(&body), Ok(("t1".into(), Status::Succeed)), "{body}");
+        }
+    }
+
+    #[test]
+    fn passes_over_nesting_of_any_depth_without_using_the_stack() {
+        let deep = 100_000;
+        let body = format!(r#"{{"a":{}{},"taskId":"t1","status":"succeed"}}"#, "[".repeat(deep), "]".repeat(deep));
+        assert_eq!(parse(&body), Ok(("t1".into(), Status::Succeed)));
+        let body = format!(r#"{{"taskId":{}{},"status":"succeed"}}"#, "[".repeat(deep), "]".repeat(deep));
+        assert_eq!(parse(&body), Err(NotAnOutcome::NotAnObject));
+    }
+
+    #[test]
+    fn refuses_a_repeated_key_whichever_it_is() {
+        for body in [
+            r#"{"taskId":"t1","taskId":"t1","status":"succeed"}"#,
+            r#"{"taskId":"t1","status":"succeed","status":"failed"}"#,
+            r#"{"taskId":"t1","status":"succeed","a":1,"a":1}"#,
+            r#"{"taskId":"t1","status":"succeed","task\u0049d":"t2"}"#,
+            r#"{"taskId":null,"taskId":"t1","status":"succeed"}"#,
+        ] {
+            assert_eq!(parse(body), Err(NotAnOutcome::RepeatedKey), "{body}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_not_one_json_object() {
+        for body in [
+            "",
+            " ",
+            "null",
+            "true",
+            "1",
+            r#""taskId""#,
+            r#"["t1","succeed"]"#,
+            r#"[{"taskId":"t1","status":"succeed"}]"#,
+            r#"{"taskId":"t1","status":"succeed"}{}"#,
+            r#"{"taskId":"t1","status":"succeed"},"#,
+            r#"{"taskId":"t1","status":"succeed""#,
+            r#"{"taskId":"t1","status":"succeed",}"#,
+            r#"{taskId:"t1",status:"succeed"}"#,
+            r#"1767225600.{"taskId":"t1","status":"succeed"}"#,
+            "\u{feff}{\"taskId\":\"t1\",\"status\":\"succeed\"}",
+            "{\"taskId\":\"t\n1\",\"status\":\"succeed\"}",
+            "taskId=t1&status=succeed",
+        ] {
+            assert_eq!(parse(body), Err(NotAnOutcome::NotAnObject), "{body}");
+        }
+        let latin_1 = b"{\"taskId\":\"t1\",\"status\":\"succeed\",\"a\":\"\xe9\"}";
+        assert_eq!(TaskOutcome::parse(verified(latin_1)).map(drop), Err(NotAnOutcome::NotAnObject));
+    }
+
+    #[test]
+    fn refuses_a_task_id_that_is_missing_or_no_string() {
+        for body in [
+            "{}",
+            r#"{"status":"succeed"}"#,
+            r#"{"task_id":"t1","status":"succeed"}"#,
+            r#"{"taskId":null,"status":"succeed"}"#,
+            r#"{"taskId":1,"status":"succeed"}"#,
+            r#"{"taskId":["t1"],"status":"succeed"}"#,
+        ] {
+            assert_eq!(parse(body), Err(NotAnOutcome::NoTaskId), "{body}");
+        }
+    }
+
+    #[test]
+    fn takes_a_task_id_that_sns_takes_as_an_attribute() {
+        for task_id in ["t", " ", "a b", "動画-🎬", "a\"b\\", &"t".repeat(256), &"é".repeat(128)] {
+            assert_eq!(parse(&with_task_id(task_id)), Ok((task_id.into(), Status::Failed)), "{task_id:?}");
+        }
+        for task_id in
+            ["", "a\nb", "\t", "a\0", "\u{7f}", "\u{85}", "\u{fffe}", "\u{ffff}", &"t".repeat(257), &"é".repeat(129)]
+        {
+            assert_eq!(parse(&with_task_id(task_id)), Err(NotAnOutcome::UnfitTaskId), "{task_id:?}");
+        }
+    }
+
+    #[test]
+    fn refuses_any_other_status() {
+        for status in [
+            r#""""#,
+            r#""success""#,
+            r#""Succeed""#,
+            r#""succeed ""#,
+            r#""processing""#,
+            "null",
+            "1",
+            "true",
+            r#"["succeed"]"#,
+        ] {
+            let body = format!(r#"{{"taskId":"t1","status":{status}}}"#);
+            assert_eq!(parse(&body), Err(NotAnOutcome::UnknownStatus), "{body}");
+        }
+        assert_eq!(parse(r#"{"taskId":"t1"}"#), Err(NotAnOutcome::UnknownStatus));
+    }
+
+    #[test]
+    fn counts_its_size_as_sns_does() {
+        let body = r#"{"taskId":"t1","status":"failed"}"#;
+        let outcome = TaskOutcome::parse(verified(body.as_bytes())).unwrap();
+        let attributes = "statusStringfailed" // name, type and value of each
+            .len()
+            + "taskIdStringt1".len()
+            + "webhookIdStringmsg_1".len()
+            + "webhookTimestampString1767225600".len();
+        assert_eq!(outcome.size(), body.len() + attributes);
+    }
+}
