@@ -6,15 +6,15 @@ use lambda_runtime::tracing::subscriber::layer::SubscriberExt as _;
 use lambda_runtime::tracing::subscriber::{Layer as _, fmt, registry};
 use lambda_runtime::tracing::{Subscriber, error, field};
 
-/// Writes our own lines from INFO up and those of the libraries from WARN up, each as one flat JSON object.
+/// Writes our own lines from INFO up and the libraries' errors, each as one flat JSON object.
 ///
-/// The levels are fixed, because below them the libraries print whole events, with signatures and unverified bodies.
+/// The levels are fixed, because far below them the libraries print whole events, signatures and unverified bodies too.
 /// What reaches CloudWatch can still be cut down by the function's log level in Lambda, which reads `level`.
 pub fn subscriber<W>(writer: W) -> impl Subscriber + Send + Sync
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let levels = Targets::new().with_target("pollo_webhook", LevelFilter::INFO).with_default(LevelFilter::WARN);
+    let levels = Targets::new().with_target("pollo_webhook", LevelFilter::INFO).with_default(LevelFilter::ERROR);
     let lines = fmt::layer()
         .json()
         .flatten_event(true)

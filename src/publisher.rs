@@ -1,5 +1,6 @@
 //! One outcome, one Publish.
 
+use std::error::Error as _;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
@@ -7,7 +8,7 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_sns::Client;
 use aws_sdk_sns::config::Region;
-use aws_sdk_sns::error::{DisplayErrorContext, ProvideErrorMetadata as _, SdkError};
+use aws_sdk_sns::error::{ProvideErrorMetadata as _, SdkError};
 use aws_sdk_sns::operation::publish::PublishError as SnsPublishError;
 use aws_sdk_sns::types::MessageAttributeValue;
 use base64::Engine as _;
@@ -46,24 +47,30 @@ impl PublishError {
         match self {
             Self::NoMessageId => "NoMessageId",
             Self::Sns(error) => error.code().unwrap_or(match **error {
-                SdkError::ConstructionFailure(_) => "ConstructionFailure",
                 SdkError::TimeoutError(_) => "Timeout",
                 SdkError::DispatchFailure(_) => "DispatchFailure",
-                SdkError::ResponseError(_) => "UnreadableResponse",
-                _ => "Unknown",
+                SdkError::ConstructionFailure(_) => "ConstructionFailure",
+                _ => "UnreadableAnswer",
             }),
         }
     }
 
     /// SNS's own message, or what the SDK says of the failure.
     pub fn message(&self) -> String {
-        match self {
-            Self::NoMessageId => self.to_string(),
-            Self::Sns(error) => match error.message() {
-                Some(message) => message.to_owned(),
-                None => DisplayErrorContext(error).to_string(),
-            },
+        let Self::Sns(error) = self else { return self.to_string() };
+        if let Some(message) = error.message() {
+            return message.to_owned();
         }
+        let mut message = error.to_string();
+        if let Some(answer) = error.raw_response() {
+            message += &format!(": HTTP status {}", answer.status());
+        }
+        let mut source = error.source();
+        while let Some(error) = source {
+            message += &format!(": {error}");
+            source = error.source();
+        }
+        message
     }
 }
 

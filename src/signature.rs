@@ -34,7 +34,7 @@ const LENIENT_BASE64: GeneralPurpose = GeneralPurpose::new(
 /// Why key text was refused. Keys are counted from one; their text is never repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// The key decodes to nothing. With an empty key anyone can sign.
+    /// The key decodes to nothing, or to zeros alone, which HMAC takes for the same. With an empty key anyone can sign.
     #[error("key {0} is empty")]
     Empty(usize),
     /// The key is not Base64.
@@ -127,7 +127,8 @@ impl Verifier {
             .zip(1..)
             .map(|(text, number)| {
                 let key = decode_key(text).ok_or(KeyError::NotBase64(number))?;
-                if key.is_empty() {
+                // HMAC fills a short key up with zeros: one of zeros alone is the empty key in other words.
+                if key.iter().all(|&byte| byte == 0) {
                     return Err(KeyError::Empty(number));
                 }
                 Ok(Hmac::new_from_slice(&key).expect("an HMAC takes a key of any length"))
@@ -340,6 +341,8 @@ mod tests {
         for (keys, number) in [
             ("", 1),
             (" \n", 1),
+            ("AA==", 1),
+            ("AAAA", 1),
             ("=", 1),
             ("====", 1),
             ("whsec_", 1),

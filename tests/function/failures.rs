@@ -1,0 +1,158 @@
+//! SNS failing, each way for ever and once. The answer is out within 8 s, and it is never 200 without a message id.
+
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+
+use crate::function::{Answer, Function};
+use crate::pollo::{SUCCEED, event};
+use crate::sns::Reply;
+
+const WORST: Duration = Duration::from_secs(8);
+
+macro_rules! error {
+    ($code:literal, $message:literal) => {
+        concat!(
+            "<ErrorResponse xmlns=\"http://sns.amazonaws.com/doc/2010-03-31/\"><Error><Type>Sender</Type><Code>",
+            $code,
+            "</Code><Message>",
+            $message,
+            "</Message></Error><RequestId>request-1</RequestId></ErrorResponse>"
+        )
+    };
+}
+
+const INTERNAL: Reply = Reply::Http(500, error!("InternalError", "internal"));
+const UNAVAILABLE: Reply = Reply::Http(503, "");
+const THROTTLING: Reply = Reply::Http(400, error!("ThrottlingException", "rate exceeded"));
+const KMS_THROTTLING: Reply = Reply::Http(400, error!("KMSThrottling", "rate exceeded"));
+const REFUSED: Reply = Reply::Http(403, error!("AuthorizationError", "not authorized to perform SNS:Publish"));
+const NO_TOPIC: Reply = Reply::Http(404, error!("NotFound", "Topic does not exist"));
+const NOT_XML: Reply = Reply::Http(200, "<html>hello");
+const NOT_HTTP: Reply = Reply::Bytes(b"SSH-2.0-OpenSSH_9.2\r\n");
+const NO_MESSAGE_ID: Reply = Reply::Http(200, "<PublishResponse><PublishResult></PublishResult></PublishResponse>");
+const EMPTY_MESSAGE_ID: Reply =
+    Reply::Http(200, "<PublishResponse><PublishResult><MessageId></MessageId></PublishResult></PublishResponse>");
+
+fn is_not_published(answer: &Answer, code: &str) {
+    assert_eq!((answer.status, &answer.log["result"]), (503, &"not_published".into()));
+    assert_eq!(answer.headers["retry-after"], "30");
+    assert_eq!((&answer.log["level"], &answer.log["code"]), (&"ERROR".into(), &code.into()), "{}", answer.log);
+    assert!(answer.log["detail"].as_str().is_some_and(|detail| !detail.is_empty()));
+    assert!(answer.took < WORST, "{:?}", answer.took);
+}
+
+/// A failure that does not pass: 503, after this many calls.
+async fn for_ever(replies: &'static [Reply], code: &str, calls: usize) -> Answer {
+    let function = Function::start(replies).await;
+    let answer = function.receive(&event(SUCCEED)).await;
+    is_not_published(&answer, code);
+    assert_eq!(function.sns.calls().len(), calls);
+    answer
+}
+
+/// A failure that passes while the webhook waits: 200, from the second call.
+async fn passing(replies: &'static [Reply]) {
+    let function = Function::start(replies).await;
+    let answer = function.receive(&event(SUCCEED)).await;
+    assert_eq!((answer.status, &answer.body["messageId"]), (200, &"message-2".into()));
+    assert!(answer.took < WORST, "{:?}", answer.took);
+    assert_eq!(function.sns.calls().len(), 2);
+}
+
+/// A failure that SNS means: 503 without another try, and 200 when Pollo comes again after it was mended.
+async fn mended(replies: &'static [Reply], code: &str) {
+    let function = Function::start(replies).await;
+    is_not_published(&function.receive(&event(SUCCEED)).await, code);
+    let answer = function.receive(&event(SUCCEED)).await;
+    assert_eq!((answer.status, &answer.body["messageId"]), (200, &"message-2".into()));
+}
+
+#[tokio::test]
+async fn an_internal_error() {
+    for_ever(&[INTERNAL], "InternalError", 3).await;
+    passing(&[INTERNAL, Reply::Accept]).await;
+}
+
+#[tokio::test]
+async fn unavailable() {
+    let answer = for_ever(&[UNAVAILABLE], "UnreadableAnswer", 3).await;
+    assert!(answer.log["detail"].as_str().unwrap().contains("HTTP status 503"), "{}", answer.log);
+    passing(&[UNAVAILABLE, Reply::Accept]).await;
+}
+
+#[tokio::test]
+async fn throttling() {
+    for_ever(&[THROTTLING], "ThrottlingException", 3).await;
+    passing(&[THROTTLING, Reply::Accept]).await;
+    for_ever(&[KMS_THROTTLING], "KMSThrottling", 1).await;
+    mended(&[KMS_THROTTLING, Reply::Accept], "KMSThrottling").await;
+}
+
+#[tokio::test]
+async fn a_reset_connection() {
+    for_ever(&[Reply::Reset], "DispatchFailure", 3).await;
+    passing(&[Reply::Reset, Reply::Accept]).await;
+}
+
+#[tokio::test]
+async fn an_answer_cut_short() {
+    for_ever(&[Reply::CutShort], "UnreadableAnswer", 3).await;
+    passing(&[Reply::CutShort, Reply::Accept]).await;
+}
+
+#[tokio::test]
+async fn a_hanging_call() {
+    for_ever(&[Reply::Hang], "Timeout", 3).await;
+}
+
+#[tokio::test]
+async fn a_call_that_hangs_once() {
+    passing(&[Reply::Hang, Reply::Accept]).await;
+}
+
+#[tokio::test]
+async fn a_refused_permission() {
+    let answer = for_ever(&[REFUSED], "AuthorizationError", 1).await;
+    assert_eq!(answer.log["detail"], "not authorized to perform SNS:Publish");
+    mended(&[REFUSED, Reply::Accept], "AuthorizationError").await;
+}
+
+#[tokio::test]
+async fn a_missing_topic() {
+    for_ever(&[NO_TOPIC], "NotFound", 1).await;
+    mended(&[NO_TOPIC, Reply::Accept], "NotFound").await;
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_sns() {
+    for_ever(&[NOT_XML], "UnreadableAnswer", 1).await;
+    mended(&[NOT_XML, Reply::Accept], "UnreadableAnswer").await;
+    for_ever(&[NOT_HTTP], "DispatchFailure", 1).await;
+    mended(&[NOT_HTTP, Reply::Accept], "DispatchFailure").await;
+}
+
+#[tokio::test]
+async fn an_answer_without_a_message_id() {
+    for reply in [&[NO_MESSAGE_ID], &[EMPTY_MESSAGE_ID]] {
+        let answer = for_ever(reply, "NoMessageId", 1).await;
+        assert_eq!(answer.log["detail"], "SNS answered without a message id");
+    }
+    mended(&[NO_MESSAGE_ID, Reply::Accept], "NoMessageId").await;
+}
+
+#[tokio::test]
+async fn nobody_at_the_endpoint() {
+    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let function = Function::without_sns(&format!("http://127.0.0.1:{port}")).await;
+    is_not_published(&function.receive(&event(SUCCEED)).await, "DispatchFailure");
+}
+
+#[tokio::test]
+async fn the_answer_is_in_time_again_and_again() {
+    // The SDK's retries have a budget over all calls: when it is spent, it gives up at once.
+    let function = Function::start(&[INTERNAL]).await;
+    for _ in 0..60 {
+        is_not_published(&function.receive(&event(SUCCEED)).await, "InternalError");
+    }
+}

@@ -1,0 +1,139 @@
+//! The function with a configuration, an SNS behind it and its log caught.
+
+use std::env::VarError;
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+
+use aws_config::{BehaviorVersion, SdkConfig};
+use aws_sdk_sns::config::Credentials;
+use lambda_http::http::HeaderMap;
+use lambda_runtime::tracing::instrument::WithSubscriber as _;
+use pollo_webhook::{Config, Handler, SnsPublisher};
+use serde_json::Value;
+
+use crate::pollo::{KEY, NOW};
+use crate::sns::{Reply, Sns};
+
+pub struct Function {
+    handler: Handler,
+    topic: String,
+    pub sns: Sns,
+}
+
+/// What an event led to.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Value,
+    /// The request's log line, without its time.
+    pub log: Value,
+    pub took: Duration,
+}
+
+impl Function {
+    /// With the key of the sample events, the default tolerance and a topic that is no FIFO topic.
+    pub async fn start(replies: &'static [Reply]) -> Self {
+        Self::with(replies, &[]).await
+    }
+
+    /// With these variables of the environment beside or in place of the usual ones.
+    pub async fn with(replies: &'static [Reply], environment: &[(&str, &str)]) -> Self {
+        let sns = Sns::start(replies).await;
+        let url = sns.url.clone();
+        Self::before(sns, &url, environment).await
+    }
+
+    /// With SNS expected at `url`, where nobody is.
+    pub async fn without_sns(url: &str) -> Self {
+        Self::before(Sns::start(&[]).await, url, &[]).await
+    }
+
+    async fn before(sns: Sns, url: &str, environment: &[(&str, &str)]) -> Self {
+        // All clients of a process for one region share a budget of retries: a region for each function keeps the
+        // tests apart.
+        static NUMBER: AtomicUsize = AtomicUsize::new(1);
+        let number = NUMBER.fetch_add(1, Ordering::SeqCst);
+        let topic = format!("arn:aws:sns:test-{number}:123456789012:pollo-outcomes");
+        let config = Config::from_lookup(|variable| {
+            let usual = [("WEBHOOK_SECRET", KEY), ("SNS_TOPIC_ARN", &*topic)];
+            let mut all = environment.iter().chain(&usual);
+            all.find(|(name, _)| *name == variable).map(|(_, value)| (*value).to_owned()).ok_or(VarError::NotPresent)
+        });
+        let Config { verifier, topic } = config.unwrap();
+        let publisher = SnsPublisher::new(&sdk_config(url).await, topic.clone());
+        Self { handler: Handler::new(verifier, publisher), topic: topic.to_string(), sns }
+    }
+
+    /// Hands over `event` at the time of the sample events.
+    ///
+    /// Whatever the event, this holds: it ends in one line in the log, that and the answer say nothing of the key, the
+    /// topic or the signature, and they say 200 exactly if SNS gave a message id.
+    pub async fn receive(&self, event: &Value) -> Answer {
+        let request = lambda_http::request::from_str(&event.to_string()).unwrap();
+        let log = Log::default();
+        let start = Instant::now();
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(NOW);
+        let answered =
+            self.handler.handle_at(&request, now).with_subscriber(pollo_webhook::log::subscriber(log.clone()));
+        let (parts, body) = answered.await.into_parts();
+        let took = start.elapsed();
+
+        let written = log.text();
+        let answered = str::from_utf8(&body).unwrap();
+        let signature = event["headers"]["x-webhook-signature"].as_str().unwrap_or_default();
+        for secret in signature.split([' ', ',']).filter(|token| token.len() > 8).chain([KEY, &*self.topic]) {
+            assert!(!written.contains(secret), "{secret} in the log: {written}");
+            assert!(!answered.contains(secret), "{secret} in the answer: {answered}");
+        }
+        assert_eq!(written.lines().count(), 1, "{written}");
+        let mut log: Value = serde_json::from_str(&written).unwrap();
+        assert!(log.as_object_mut().unwrap().remove("timestamp").unwrap().as_str().unwrap().ends_with('Z'));
+        let body: Value = serde_json::from_str(answered).unwrap();
+        assert_eq!(log["httpStatus"], parts.status.as_u16());
+        assert_eq!(parts.status == 200, log["result"] == "published");
+        assert_eq!(parts.status == 200, body["messageId"].is_string());
+        assert_eq!(parts.status != 200, body["error"].is_string());
+        assert_eq!(parts.headers["content-type"], "application/json");
+        Answer { status: parts.status.as_u16(), headers: parts.headers, body, log, took }
+    }
+}
+
+/// The SDK's configuration as `main` loads it, but for credentials and endpoint.
+async fn sdk_config(endpoint: &str) -> SdkConfig {
+    aws_config::defaults(BehaviorVersion::latest())
+        .credentials_provider(Credentials::new("test", "test", None, None, "tests"))
+        .endpoint_url(endpoint)
+        .load()
+        .await
+}
+
+/// What was logged.
+#[derive(Clone, Default)]
+pub struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    pub fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl lambda_runtime::tracing::subscriber::fmt::MakeWriter<'_> for Log {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}

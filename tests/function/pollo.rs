@@ -1,0 +1,69 @@
+//! Pollo's part: webhooks signed with another implementation of HMAC than the function's, as function-URL events.
+
+use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+/// The key and the time of the sample events.
+pub const KEY: &str = "cG9sbG8td2ViaG9vay1wdWJsaXNoZWQtdGVzdC1rZXk=";
+pub const NOW: u64 = 1_767_225_600;
+
+pub const SUCCEED: &str = r#"{"taskId":"cm9ap1d4e0001","status":"succeed"}"#;
+pub const FAILED: &str = r#"{"taskId":"cm9ap1d4e0001","status":"failed"}"#;
+
+pub fn sign(key: &[u8], id: &str, timestamp: &str, body: &[u8]) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, key);
+    let content = [id.as_bytes(), b".", timestamp.as_bytes(), b".", body].concat();
+    STANDARD.encode(hmac::sign(&key, &content))
+}
+
+/// A signed webhook as the function URL hands it over.
+pub fn event(body: &str) -> Value {
+    event_at(&NOW.to_string(), body)
+}
+
+pub fn event_at(timestamp: &str, body: &str) -> Value {
+    let signature = sign(&STANDARD.decode(KEY).unwrap(), "msg_1", timestamp, body.as_bytes());
+    let mut event = unsigned_event("POST", body);
+    event["headers"]["x-webhook-id"] = json!("msg_1");
+    event["headers"]["x-webhook-timestamp"] = json!(timestamp);
+    event["headers"]["x-webhook-signature"] = json!(signature);
+    event
+}
+
+/// A signed webhook with a body that the function URL takes for binary.
+pub fn base64_event(body: &[u8]) -> Value {
+    let timestamp = NOW.to_string();
+    let mut event = event_at(&timestamp, "");
+    event["headers"]["x-webhook-signature"] = json!(sign(&STANDARD.decode(KEY).unwrap(), "msg_1", &timestamp, body));
+    event["headers"]["content-type"] = json!("application/octet-stream");
+    event["body"] = json!(STANDARD.encode(body));
+    event["isBase64Encoded"] = json!(true);
+    event
+}
+
+pub fn unsigned_event(method: &str, body: &str) -> Value {
+    let host = "abcdefghijklmnopqrstuvwxyz012345.lambda-url.us-east-1.on.aws";
+    json!({
+        "version": "2.0",
+        "routeKey": "$default",
+        "rawPath": "/",
+        "rawQueryString": "",
+        "headers": { "host": host, "content-type": "application/json", "x-forwarded-for": "192.0.2.1" },
+        "requestContext": {
+            "accountId": "anonymous",
+            "apiId": "abcdefghijklmnopqrstuvwxyz012345",
+            "domainName": host,
+            "domainPrefix": "abcdefghijklmnopqrstuvwxyz012345",
+            "http": { "method": method, "path": "/", "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1", "userAgent": "test" },
+            "requestId": "5b3f4f0e-0000-4000-8000-000000000000",
+            "routeKey": "$default",
+            "stage": "$default",
+            "time": "01/Jan/2026:00:00:00 +0000",
+            "timeEpoch": 1_767_225_600_000_u64,
+        },
+        "body": body,
+        "isBase64Encoded": false,
+    })
+}

@@ -1,0 +1,182 @@
+//! What must hold whatever is sent.
+
+use std::cell::Cell;
+use std::time::{Duration, SystemTime};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use pollo_webhook::{SignatureError, TaskOutcome, Verifier, Webhook};
+use proptest::prelude::*;
+use serde_json::json;
+use tokio::runtime::Runtime;
+
+use crate::function::Function;
+use crate::pollo::{KEY, NOW, base64_event, event_at, sign, unsigned_event};
+use crate::sns::Reply;
+
+fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(NOW)
+}
+
+/// Text as a header carries it.
+fn header_text() -> impl Strategy<Value = String> {
+    prop_oneof!["[!-~]([ -~]{0,40}[!-~])?", "\\PC{1,20}", "[0-9]{1,25}", "msg_[0-9a-zA-Z]{27}"]
+}
+
+/// A timestamp within five minutes of now, in one of its three forms.
+fn timestamp() -> impl Strategy<Value = String> {
+    prop_oneof![
+        (NOW - 300..=NOW + 300).prop_map(|seconds| seconds.to_string()),
+        ((NOW - 300) * 1000..=(NOW + 300) * 1000).prop_map(|milliseconds| milliseconds.to_string()),
+        (0_u8..5, 0_u8..60).prop_map(|(minute, second)| format!("2026-01-01T00:{minute:02}:{second:02}Z")),
+    ]
+}
+
+/// Anything at all, and things that look like a timestamp.
+fn any_timestamp() -> impl Strategy<Value = String> {
+    prop_oneof![
+        timestamp(),
+        header_text(),
+        "[0-9+-]{0,3}[0-9]{1,20}([.eE][0-9+-]{0,4})?",
+        "[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]{0,12})?([Zz]|[+-][0-9]{2}:[0-9]{2})?",
+    ]
+}
+
+/// Anything at all, and things that look like an outcome.
+fn any_body() -> impl Strategy<Value = Vec<u8>> {
+    let outcome_like = (
+        prop_oneof!["\"[a-z0-9 ]{0,5}\"", "[0-9]{1,3}", "null", "\\[\\]", "\"\\\\u00[01][0-9]\""],
+        prop_oneof!["\"succeed\"", "\"failed\"", "\"[a-z]{0,8}\"", "null"],
+        prop_oneof!["", ",\"a\":[{}]", ",\"status\":\"failed\"", ",", "\\PC{0,10}"],
+    )
+        .prop_map(|(task_id, status, rest)| format!("{{\"taskId\":{task_id},\"status\":{status}{rest}}}").into_bytes());
+    let outcome = ("[a-zA-Z0-9]{1,30}", prop::bool::ANY).prop_map(|(task_id, succeeded)| {
+        let status = if succeeded { "succeed" } else { "failed" };
+        json!({ "taskId": task_id, "status": status }).to_string().into_bytes()
+    });
+    prop_oneof![prop::collection::vec(any::<u8>(), 0..200), outcome_like, outcome]
+}
+
+fn keys() -> impl Strategy<Value = Vec<Vec<u8>>> {
+    prop::collection::vec(prop::collection::vec(any::<u8>(), 1..100), 1..5)
+}
+
+fn encoded(keys: &[Vec<u8>]) -> String {
+    keys.iter().map(|key| STANDARD.encode(key)).collect::<Vec<_>>().join(",")
+}
+
+proptest! {
+    #[test]
+    fn a_message_signed_by_another_implementation_verifies(
+        keys in keys(),
+        signer in any::<prop::sample::Index>(),
+        id in header_text(),
+        timestamp in timestamp(),
+        body in prop::collection::vec(any::<u8>(), 0..1000),
+    ) {
+        let verifier = Verifier::new(&encoded(&keys), Duration::from_secs(300)).unwrap();
+        let signature = sign(&keys[signer.index(keys.len())], &id, &timestamp, &body);
+        let webhook = Webhook { id: &id, timestamp: &timestamp, signature: &signature, body: &body };
+        let verified = verifier.verify(webhook, now()).unwrap();
+        prop_assert_eq!((verified.id(), verified.timestamp(), verified.body()), (&*id, &*timestamp, &*body));
+    }
+
+    #[test]
+    fn a_message_with_one_bit_changed_does_not(
+        key in prop::collection::vec(any::<u8>(), 1..100),
+        id in header_text(),
+        timestamp in timestamp(),
+        body in any_body(),
+        part in 0..4_usize,
+        bit in any::<prop::sample::Index>(),
+        tolerance in prop::sample::select(vec![0, 300]),
+    ) {
+        let signature = sign(&key, &id, &timestamp, &body);
+        let mut parts = [id.into_bytes(), timestamp.into_bytes(), signature.into_bytes(), body];
+        prop_assume!(!parts[part].is_empty());
+        let bit = bit.index(parts[part].len() * 8);
+        parts[part][bit / 8] ^= 1 << (bit % 8);
+        let [id, timestamp, signature, body] = &parts;
+        // A header that is not UTF-8 is refused before.
+        let (Ok(id), Ok(timestamp), Ok(signature)) =
+            (str::from_utf8(id), str::from_utf8(timestamp), str::from_utf8(signature))
+        else {
+            return Ok(());
+        };
+        let webhook = Webhook { id, timestamp, signature, body };
+        let verifier = Verifier::new(&STANDARD.encode(&key), Duration::from_secs(tolerance)).unwrap();
+        prop_assert_eq!(verifier.verify(webhook, now()).map(drop), Err(SignatureError::Mismatch));
+    }
+
+    #[test]
+    fn no_key_text_panics(keys in "\\PC{0,60}|[A-Za-z0-9+/=_, \n-]{0,60}") {
+        let _ = Verifier::new(&keys, Duration::ZERO);
+    }
+
+    #[test]
+    fn a_key_that_was_taken_is_not_empty(keys in "[A-C=, ]{0,6}(whsec_)?[A-C=, ]{0,6}") {
+        if let Ok(verifier) = Verifier::new(&keys, Duration::ZERO) {
+            let signature = sign(b"", "id", "0", b"{}");
+            let webhook = Webhook { id: "id", timestamp: "0", signature: &signature, body: b"{}" };
+            prop_assert_eq!(verifier.verify(webhook, now()).map(drop), Err(SignatureError::Mismatch));
+        }
+    }
+
+    #[test]
+    fn no_tolerance_or_clock_panics(
+        timestamp in any_timestamp(),
+        tolerance in any::<u64>(),
+        clock in 0..u64::from(u32::MAX),
+    ) {
+        let signature = sign(&STANDARD.decode(KEY).unwrap(), "id", &timestamp, b"");
+        let webhook = Webhook { id: "id", timestamp: &timestamp, signature: &signature, body: b"" };
+        let verifier = Verifier::new(KEY, Duration::from_secs(tolerance)).unwrap();
+        let _ = verifier.verify(webhook, SystemTime::UNIX_EPOCH + Duration::from_secs(clock));
+    }
+}
+
+/// An event of any kind: method, headers and body at random, signed or not, text or Base64.
+#[test]
+fn no_event_panics_and_200_means_one_publish_of_a_signed_outcome() {
+    let runtime = Runtime::new().unwrap();
+    let function = runtime.block_on(Function::start(&[Reply::Accept]));
+    let published = Cell::new(0);
+    let events = (
+        prop_oneof![4 => Just("POST".to_owned()), 1 => "[A-Z]{1,7}"],
+        prop::option::weighted(0.9, header_text()),
+        prop::option::weighted(0.9, header_text()),
+        prop_oneof![2 => timestamp(), 1 => any_timestamp()],
+        any_body(),
+        any::<bool>(),
+        prop::bool::weighted(0.7),
+    );
+    proptest!(|((method, id, signature, timestamp, body, base64, signed) in events)| {
+        let mut event = match String::from_utf8(body.clone()) {
+            Ok(text) if !base64 => event_at(&timestamp, &text),
+            _ => base64_event(&body),
+        };
+        event["requestContext"]["http"]["method"] = json!(method);
+        if !signed {
+            event["headers"]["x-webhook-id"] = json!(id.unwrap_or_default());
+            event["headers"]["x-webhook-signature"] = json!(signature.unwrap_or_default());
+        }
+        // Header values that no HTTP server would have let in fail the whole event within `lambda_http`.
+        prop_assume!(lambda_http::request::from_str(&event.to_string()).is_ok());
+        let answer = runtime.block_on(function.receive(&event));
+
+        let verifier = Verifier::new("bm9ib2R5", Duration::ZERO).unwrap();
+        let own = sign(b"nobody", "id", "0", &body);
+        let webhook = Webhook { id: "id", timestamp: "0", signature: &own, body: &body };
+        let is_outcome = TaskOutcome::parse(verifier.verify(webhook, now()).unwrap()).is_ok();
+        if answer.status == 200 {
+            prop_assert!(signed && is_outcome && method == "POST");
+            published.set(published.get() + 1);
+            let calls = function.sns.calls();
+            prop_assert_eq!(calls.last().unwrap().field("Message").unwrap().as_bytes(), &*body);
+        }
+        prop_assert_eq!(function.sns.calls().len(), published.get());
+    });
+    assert!(published.get() > 0, "not one of the events was published: the test tries too little");
+    let unsigned = runtime.block_on(function.receive(&unsigned_event("POST", "")));
+    assert_eq!(unsigned.status, 400);
+}

@@ -1,0 +1,106 @@
+//! The example `sign`, as a person calls it. Its signatures are checked by the function, its command by a shell's rules.
+
+use std::env;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+use crate::function::Function;
+use crate::pollo::{KEY, NOW, SUCCEED};
+use crate::sns::Reply;
+
+/// Built by `cargo test` beside the tests.
+fn program() -> PathBuf {
+    let tests = env::current_exe().unwrap();
+    let program = tests.parent().unwrap().parent().unwrap().join("examples/sign");
+    assert!(program.exists(), "{} is missing: run `cargo build --examples`", program.display());
+    program
+}
+
+fn run(secret: Option<&str>, arguments: &[&str], input: &[u8]) -> Output {
+    let mut command = Command::new(program());
+    command.args(arguments).env_remove("WEBHOOK_SECRET").envs(secret.map(|secret| ("WEBHOOK_SECRET", secret)));
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("sign starts");
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn event(arguments: &[&str], input: &[u8]) -> Value {
+    let now = NOW.to_string();
+    let output = run(Some(KEY), &[&["event", "--timestamp", &now], arguments].concat(), input);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[tokio::test]
+async fn signs_events_that_the_function_takes() {
+    let function = Function::start(&[Reply::Accept]).await;
+    for (arguments, input, status) in [
+        (&[][..], "", 200),
+        (&["--status", "failed", "--task-id", "a \"b\""], "", 200),
+        (&["--base64", "--webhook-id", "msg.1"], "", 200),
+        (&["--body", "-"], "{\"status\":\"succeed\",\n\"taskId\":\"1\",\"é\":0}", 200),
+        (&["--body", "-"], "{}", 422),
+        (&["--tampered"], "", 401),
+        (&["--tampered", "--body", "-"], "", 401),
+        (&["--forged"], "", 401),
+    ] {
+        let answer = function.receive(&event(arguments, input.as_bytes())).await;
+        assert_eq!(answer.status, status, "{arguments:?}");
+    }
+    assert_eq!(function.sns.calls()[0].field("Message"), Some(SUCCEED));
+}
+
+#[tokio::test]
+async fn signs_with_every_key_and_stale_on_request() {
+    let output = run(Some("YW5vdGhlcg==, whsec_dGhpcmQ"), &["event", "--timestamp", &NOW.to_string()], b"");
+    let event: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for secret in ["YW5vdGhlcg==", "dGhpcmQ="] {
+        let function = Function::with(&[Reply::Accept], &[("WEBHOOK_SECRET", secret)]).await;
+        assert_eq!(function.receive(&event).await.status, 200);
+    }
+    let seconds = |arguments: &[&str]| {
+        let output = run(Some(KEY), arguments, b"");
+        let event: Value = serde_json::from_slice(&output.stdout).unwrap();
+        event["headers"]["x-webhook-timestamp"].as_str().unwrap().parse::<u64>().unwrap()
+    };
+    let age = seconds(&["event"]) - seconds(&["event", "--stale"]);
+    assert!((3590..=3600).contains(&age), "{age}");
+}
+
+#[test]
+fn prints_a_curl_command_that_a_shell_takes_apart_rightly() {
+    let body = "{\"taskId\":\"it's $HOME `id` \\\\ \\\"\",\n\"status\":\"failed\"}";
+    let arguments = ["curl", "http://127.0.0.1:9/a?b=c&d", "--timestamp", "0", "--webhook-id", "msg'1", "--body", "-"];
+    let command = String::from_utf8(run(Some(KEY), &arguments, body.as_bytes()).stdout).unwrap();
+    let words =
+        Command::new("sh").args(["-c", &format!("curl() {{ printf '%s\\0' \"$@\"; }}\n{command}")]).output().unwrap();
+    let words = String::from_utf8(words.stdout).unwrap();
+    let words: Vec<&str> = words.split_terminator('\0').collect();
+    assert_eq!(words[..3], ["-sS", "-i", "http://127.0.0.1:9/a?b=c&d"]);
+    assert!(words.contains(&"X-Webhook-Id: msg'1"), "{words:?}");
+    assert_eq!(words[words.len() - 2..], ["--data-raw", body]);
+}
+
+#[test]
+fn pipes_a_body_that_is_not_text_into_curl() {
+    let body = b"\x00\xff'\n";
+    let arguments = ["curl", "http://127.0.0.1:9/", "--body", "-"];
+    let command = String::from_utf8(run(Some(KEY), &arguments, body).stdout).unwrap();
+    let piped = Command::new("sh").args(["-c", &format!("curl() {{ cat; }}\n{command}")]).output().unwrap();
+    assert_eq!(piped.stdout, body);
+}
+
+#[test]
+fn says_what_is_missing() {
+    for (secret, expected) in [
+        (None, "sign: WEBHOOK_SECRET is not set: it takes the Base64 key from Pollo's webhook page\n"),
+        (Some(""), "sign: WEBHOOK_SECRET holds a key that is empty or not Base64\n"),
+    ] {
+        let output = run(secret, &["event"], b"");
+        assert_eq!((output.status.code(), &*String::from_utf8_lossy(&output.stderr)), (Some(1), expected));
+    }
+}

@@ -1,0 +1,130 @@
+//! An SNS on a loopback port, which answers as it is told and keeps what it was sent.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+/// What becomes of one call.
+#[derive(Clone, Copy, Debug)]
+pub enum Reply {
+    /// The message is accepted, as `message-N`, N being the number of the call.
+    Accept,
+    /// An answer with this status and body.
+    Http(u16, &'static str),
+    /// These bytes instead of HTTP.
+    Bytes(&'static [u8]),
+    /// The connection is reset once the call is read.
+    Reset,
+    /// The connection is closed in the middle of the answer.
+    CutShort,
+    /// There is no answer.
+    Hang,
+}
+
+/// One call as it came over the wire.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Request line and headers, in lower case.
+    pub head: String,
+    /// The fields of the form, in their order.
+    pub form: Vec<(String, String)>,
+}
+
+impl Call {
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.form.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+pub struct Sns {
+    pub url: String,
+    calls: Arc<Mutex<Vec<Call>>>,
+    connections: Arc<AtomicUsize>,
+}
+
+impl Sns {
+    /// Replies as `replies` say, one a call; the last one holds for ever.
+    pub async fn start(replies: &'static [Reply]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let sns = Self {
+            url: format!("http://{}", listener.local_addr().unwrap()),
+            calls: Arc::default(),
+            connections: Arc::default(),
+        };
+        let (calls, connections) = (Arc::clone(&sns.calls), Arc::clone(&sns.connections));
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                connections.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(serve(stream, replies, Arc::clone(&calls)));
+            }
+        });
+        sns
+    }
+
+    pub fn calls(&self) -> Vec<Call> {
+        self.calls.lock().unwrap().clone()
+    }
+
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+}
+
+async fn serve(mut stream: TcpStream, replies: &[Reply], calls: Arc<Mutex<Vec<Call>>>) {
+    while let Some(call) = read_call(&mut stream).await {
+        let number = {
+            let mut calls = calls.lock().unwrap();
+            calls.push(call);
+            calls.len()
+        };
+        let answer = match replies[number.min(replies.len()) - 1] {
+            Reply::Accept => http(200, &accepted(&format!("message-{number}"))),
+            Reply::Http(status, body) => http(status, body),
+            Reply::Bytes(bytes) => bytes.to_vec(),
+            Reply::Reset => return stream.set_zero_linger().unwrap(),
+            Reply::CutShort => {
+                let answer = http(200, &accepted("never-told"));
+                stream.write_all(&answer[..answer.len() / 2]).await.unwrap();
+                return;
+            }
+            Reply::Hang => std::future::pending().await,
+        };
+        if stream.write_all(&answer).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn read_call(stream: &mut TcpStream) -> Option<Call> {
+    let mut bytes = Vec::new();
+    let head_end = loop {
+        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+            break end + 4;
+        }
+        if stream.read_buf(&mut bytes).await.ok()? == 0 {
+            return None;
+        }
+    };
+    let head = String::from_utf8(bytes[..head_end].to_ascii_lowercase()).unwrap();
+    let length: usize = head.split("content-length: ").nth(1)?.split("\r\n").next()?.parse().ok()?;
+    while bytes.len() < head_end + length {
+        if stream.read_buf(&mut bytes).await.ok()? == 0 {
+            return None;
+        }
+    }
+    let form = form_urlencoded::parse(&bytes[head_end..]).into_owned().collect();
+    Some(Call { head, form })
+}
+
+fn http(status: u16, body: &str) -> Vec<u8> {
+    format!("HTTP/1.1 {status} Status\r\nContent-Type: text/xml\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into()
+}
+
+fn accepted(message_id: &str) -> String {
+    format!(
+        "<PublishResponse xmlns=\"http://sns.amazonaws.com/doc/2010-03-31/\"><PublishResult><MessageId>{message_id}\
+         </MessageId></PublishResult><ResponseMetadata><RequestId>request-1</RequestId></ResponseMetadata></PublishResponse>"
+    )
+}
