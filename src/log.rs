@@ -14,7 +14,11 @@ pub fn subscriber<W>(writer: W) -> impl Subscriber + Send + Sync
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let levels = Targets::new().with_target("pollo_webhook", LevelFilter::INFO).with_default(LevelFilter::ERROR);
+    let levels = Targets::new()
+        .with_target("pollo_webhook", LevelFilter::INFO)
+        // It repeats what our line of a panic says.
+        .with_target("lambda_runtime::layers::panic", LevelFilter::OFF)
+        .with_default(LevelFilter::ERROR);
     let lines = fmt::layer()
         .json()
         .flatten_event(true)

@@ -8,16 +8,21 @@ const TOPIC: &str = "arn:aws:sns:us-east-1:123456789012:pollo-outcomes";
 const FIFO_TOPIC: &str = "arn:aws:sns:us-east-1:123456789012:pollo-outcomes.fifo";
 const HASH_OF_A_B: &str = "yGh6CKpdbtIEQyj6aml6uOltw0KR6MIDSujDjm_MbWU";
 
-/// The fields of a call but for its attributes, and the attributes as name, type and value; both sorted.
-fn fields_and_attributes(call: &Call) -> (Vec<(&str, &str)>, Vec<(&str, &str, &str)>) {
-    let mut fields: Vec<(&str, &str)> = call
+type Fields<'a> = Vec<(&'a str, &'a str)>;
+
+/// Name, type and value of each.
+type Attributes<'a> = Vec<(&'a str, &'a str, &'a str)>;
+
+/// The fields of a call but for its attributes, and the attributes; both sorted.
+fn fields_and_attributes(call: &Call) -> (Fields<'_>, Attributes<'_>) {
+    let mut fields: Fields = call
         .form
         .iter()
         .filter(|(name, _)| !name.starts_with("MessageAttributes."))
         .map(|(name, value)| (name.as_str(), value.as_str()))
         .collect();
     fields.sort_unstable();
-    let mut attributes: Vec<_> = (1..)
+    let mut attributes: Attributes = (1..)
         .map_while(|number| {
             let part = |name| call.field(&format!("MessageAttributes.entry.{number}.{name}"));
             Some((part("Name")?, part("Value.DataType")?, part("Value.StringValue")?))

@@ -1,0 +1,247 @@
+"""The real parts of a local run: an emulator of SNS and SQS, an emulator of Lambda with its function URLs, and between
+them the function, as it was compiled."""
+
+import collections
+import contextlib
+import http.client
+import json
+import os
+import queue
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+try:
+    import boto3
+except ImportError:
+    sys.exit("boto3 is missing: start this through make, which brings it and the emulators")
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+TOOLS = Path(sys.executable).parent
+ADDRESS = "127.0.0.1"
+
+# The function's environment on this machine.
+SETTINGS = dict(
+    line.split("=", 1) for line in (CHECKOUT / "events" / "local.env").read_text().splitlines() if line[:1] not in ("", "#")
+)
+KEY = SETTINGS["WEBHOOK_SECRET"]
+REGION = SETTINGS["AWS_REGION"]
+
+# Longest wait for a part to start and for an answer, in seconds. Nothing takes a tenth of it, but on a busy machine.
+PATIENCE = 60
+
+
+class Broken(Exception):
+    """Why a local run cannot go on, as a sentence for the person who started it."""
+
+
+def build():
+    """Compiles the function. Gives its path."""
+    command = ["cargo", "build", "--locked", "--bin", "pollo-webhook", "--message-format", "json-render-diagnostics"]
+    built = subprocess.run(command, cwd=CHECKOUT, stdout=subprocess.PIPE)
+    if built.returncode != 0:
+        raise Broken("The function does not compile: the lines above say why.")
+    messages = map(json.loads, built.stdout.splitlines())
+    return next(message["executable"] for message in messages if message.get("executable"))
+
+
+@contextlib.contextmanager
+def started(command, printed, **options):
+    """A process that ends with the block; `printed` is called with each line that it prints."""
+    process = subprocess.Popen(
+        [str(word) for word in command],
+        cwd=CHECKOUT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        # A group of its own, with whatever it starts: a Ctrl-C shall reach it through us alone.
+        start_new_session=True,
+        **options,
+    )
+    reader = threading.Thread(target=lambda: [printed(line.rstrip("\n")) for line in process.stdout])
+    reader.start()
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        reader.join()
+        process.stdout.close()
+
+
+def free_port():
+    with socket.create_server((ADDRESS, 0)) as server:
+        return server.getsockname()[1]
+
+
+class Part:
+    """A process and the port on which it is reached."""
+
+    def __init__(self, name, process, port):
+        self.name, self.process, self.port = name, process, port
+
+    def check(self):
+        """Raises Broken if it has ended."""
+        if self.process.poll() is not None:
+            raise Broken(f"{self.name} has ended.")
+
+
+@contextlib.contextmanager
+def emulator(service, port, command):
+    """An emulator, listening on `port` or else on any that is free."""
+    port = port or free_port()
+    try:
+        socket.create_server((ADDRESS, port)).close()
+    except OSError as error:
+        reason = os.strerror(error.errno)
+        raise Broken(f"Port {port} of {ADDRESS} cannot be had ({reason}): {service.upper()}_PORT=... names another.")
+    if not command[0].exists():
+        raise Broken(f"{command[0]} is missing: `make tools` brings it.")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    last = collections.deque(maxlen=20)
+    with started([*command, port], last.append, env=environment) as process:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            with contextlib.suppress(OSError):
+                socket.create_connection((ADDRESS, port), 1).close()
+                break
+            if process.poll() is not None or time.monotonic() > deadline:
+                time.sleep(0.5)  # It may still be read.
+                raise Broken("\n".join([f"The emulator of {service} does not start:", *last]))
+            time.sleep(0.02)
+        yield Part(f"The emulator of {service}", process, port)
+
+
+@contextlib.contextmanager
+def sns(port=None):
+    """SNS, and SQS for the queues behind its topics."""
+    with emulator("SNS", port, [TOOLS / "python", "-m", "moto.server", "-H", ADDRESS, "-p"]) as part:
+        yield Sns(part)
+
+
+@contextlib.contextmanager
+def function(binary, sns, lambda_port=None, **environment):
+    """The compiled function, with Lambda in front of it and `sns` behind it."""
+    watch = [TOOLS / "cargo-lambda", "lambda", "watch", "--only-lambda-apis", "-A", ADDRESS, "-P"]
+    with emulator("Lambda", lambda_port, watch) as part:
+        # Nothing of this machine's environment is in it, and no address but the emulators'. It goes by the name of its
+        # binary, because the emulator knows no others.
+        environment = {
+            "AWS_LAMBDA_RUNTIME_API": f"http://{ADDRESS}:{part.port}/.rt/pollo-webhook",
+            "AWS_LAMBDA_FUNCTION_NAME": "pollo-webhook",
+            "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
+            **SETTINGS,
+            "AWS_ENDPOINT_URL_SNS": sns.url,
+            **environment,
+        }
+        lines = queue.Queue()
+        with started([binary], lines.put, env=environment) as process:
+            yield Function(part, process, environment, lines)
+
+
+class Sns:
+    def __init__(self, part):
+        self.check = part.check
+        self.url = f"http://{ADDRESS}:{part.port}"
+        # Whatever AWS settings this machine has, nothing of the trial may reach AWS.
+        os.environ.update(AWS_CONFIG_FILE=os.devnull, AWS_SHARED_CREDENTIALS_FILE=os.devnull, NO_PROXY=ADDRESS)
+        os.environ.pop("AWS_PROFILE", None)
+        session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name=REGION)
+        self.sns, self.sqs = [session.client(service, endpoint_url=self.url) for service in ["sns", "sqs"]]
+
+    def topic(self, name):
+        """Creates a topic. Gives its ARN."""
+        attributes = {"FifoTopic": "true"} if name.endswith(".fifo") else {}
+        return self.sns.create_topic(Name=name, Attributes=attributes)["TopicArn"]
+
+    def subscribed_queue(self, topic, name, **attributes):
+        """Creates a queue and subscribes it to `topic`, with raw delivery. Gives the queue."""
+        fifo = {"FifoQueue": "true"} if name.endswith(".fifo") else {}
+        url = self.sqs.create_queue(QueueName=name, Attributes=fifo)["QueueUrl"]
+        arn = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        attributes = {"RawMessageDelivery": "true", **attributes}
+        self.sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes=attributes)
+        return Queue(name, url, self.sqs)
+
+
+class Queue:
+    def __init__(self, name, url, sqs):
+        self.name, self.url, self.sqs = name, url, sqs
+
+    def take(self):
+        """Takes out all messages that are there now: pairs of the body and the attributes."""
+        messages = []
+        while True:
+            received = self.sqs.receive_message(
+                QueueUrl=self.url, MaxNumberOfMessages=10, WaitTimeSeconds=0, MessageAttributeNames=["All"]
+            ).get("Messages", [])
+            if not received:
+                return messages
+            for message in received:
+                attributes = message.get("MessageAttributes", {})
+                messages.append((message["Body"], {name: value["StringValue"] for name, value in attributes.items()}))
+                self.sqs.delete_message(QueueUrl=self.url, ReceiptHandle=message["ReceiptHandle"])
+
+
+class Function:
+    def __init__(self, emulator, process, environment, lines):
+        self.emulator, self.process, self.environment, self.lines = emulator, process, environment, lines
+        self.url = f"http://{ADDRESS}:{emulator.port}/lambda-url/pollo-webhook/"
+
+    def check(self):
+        """Raises Broken if it or its emulator has ended."""
+        self.emulator.check()
+        if self.process.poll() is not None:
+            raise Broken(f"The function has ended: {self.log()}")
+
+    def log(self):
+        """The next line of the log, waited for."""
+        try:
+            return self.lines.get(timeout=PATIENCE)
+        except queue.Empty:
+            raise Broken("The function has logged nothing.") from None
+
+    def log_lines(self, wait=0):
+        """The lines that were logged since the last call, with up to `wait` seconds for the first."""
+        lines = []
+        with contextlib.suppress(queue.Empty):
+            lines.append(self.lines.get(timeout=wait) if wait else self.lines.get_nowait())
+            while True:
+                lines.append(self.lines.get_nowait())
+        return lines
+
+    def request(self, method, body=b"", headers=None):
+        """Sends a request to the function URL. Gives the answer's status, headers and body."""
+        return self._http(method, "/lambda-url/pollo-webhook/", body, headers or {})
+
+    def send(self, webhook):
+        return self.request("POST", webhook.body, webhook.headers())
+
+    def invoke(self, event):
+        """Hands over an event, as Lambda's own API does. Gives the answer's status, headers and body."""
+        return self._http("POST", "/2015-03-31/functions/pollo-webhook/invocations", event, {})
+
+    def _http(self, method, path, body, headers):
+        connection = http.client.HTTPConnection(ADDRESS, self.emulator.port)
+        with contextlib.closing(connection):
+            connection.request(method, path, body, headers)
+            deadline = time.monotonic() + PATIENCE
+            while not select.select([connection.sock], [], [], 0.1)[0]:
+                # The emulator waits for a function that is not there.
+                self.check()
+                if time.monotonic() > deadline:
+                    raise Broken(f"The function has not answered within {PATIENCE} seconds.")
+            answer = connection.getresponse()
+            return answer.status, answer.headers, answer.read().decode()

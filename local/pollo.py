@@ -1,0 +1,26 @@
+"""Pollo's part: webhooks, signed as its page says."""
+
+import base64
+import hashlib
+import hmac
+import time
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Webhook:
+    body: bytes
+    key: str
+    id: str = field(default_factory=lambda: f"msg_{time.time_ns()}")
+    timestamp: str = field(default_factory=lambda: str(int(time.time())))
+    content_type: str = "application/json"
+
+    def headers(self):
+        content = f"{self.id}.{self.timestamp}.".encode() + self.body
+        signature = hmac.new(base64.b64decode(self.key), content, hashlib.sha256).digest()
+        return {
+            "Content-Type": self.content_type,
+            "X-Webhook-Id": self.id,
+            "X-Webhook-Timestamp": self.timestamp,
+            "X-Webhook-Signature": base64.b64encode(signature).decode(),
+        }

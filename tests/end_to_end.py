@@ -1,0 +1,211 @@
+"""The compiled function under the Lambda emulator, with an emulator of SNS and SQS behind it: `make test`."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import time
+import unittest
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(CHECKOUT / "local"))
+
+from parts import KEY, TOOLS, Broken, build, free_port, function, sns  # noqa: E402
+from pollo import Webhook  # noqa: E402
+
+SUCCESS = b'{"taskId":"cm9ap1d4e0001","status":"succeed"}'
+FAILURE = b'{"taskId":"cm9ap1d4e0001","status":"failed"}'
+
+
+def setUpModule():
+    global binary, topics
+    binary = build()
+    emulator = sns()
+    topics = emulator.__enter__()
+    unittest.addModuleCleanup(emulator.__exit__, None, None, None)
+
+
+class EndToEnd(unittest.TestCase):
+    def setUp(self):
+        # A topic and a queue for each test, named after it.
+        self.name = self.id().rpartition(".test_")[2][:40]
+
+    def start(self, **environment):
+        environment = {"WEBHOOK_TOLERANCE_SECONDS": "300", **environment}
+        started = function(binary, topics, **environment)
+        self.function = started.__enter__()
+        self.addCleanup(started.__exit__, None, None, None)
+        return self.function
+
+    def start_with_queue(self, suffix="", **environment):
+        topic = topics.topic(self.name + suffix)
+        self.queue = topics.subscribed_queue(topic, self.name + suffix)
+        return self.start(SNS_TOPIC_ARN=topic, **environment)
+
+    def send(self, webhook):
+        """Sends `webhook`. Gives the answer's status, its body and the line in the log."""
+        status, headers, body = self.function.send(webhook)
+        line = self.only_line(webhook)
+        self.assertEqual(headers["Content-Type"], "application/json")
+        self.assertEqual(line["httpStatus"], status)
+        return status, json.loads(body), line
+
+    def only_line(self, webhook):
+        """The one line that a request has left, which says nothing of the key and the signature."""
+        line = self.function.log()
+        self.assertEqual(self.function.log_lines(), [])
+        self.assertNotIn(KEY, line)
+        self.assertNotIn(webhook.headers()["X-Webhook-Signature"], line)
+        return json.loads(line)
+
+    def invoke(self, file):
+        """Hands over an event as the README does. Gives the function's answer."""
+        command = [
+            *[TOOLS / "cargo-lambda", "lambda", "invoke", "-A", "127.0.0.1", "-P", str(self.function.emulator.port)],
+            *["pollo-webhook", "--data-file", file],
+        ]
+        invoked = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        self.assertEqual(invoked.returncode, 0, invoked.stderr)
+        return json.loads(invoked.stdout)
+
+    def test_a_webhook_comes_out_of_the_queues_whose_filters_it_passes(self):
+        topic = topics.topic(self.name)
+        everything = topics.subscribed_queue(topic, "everything")
+        failed = topics.subscribed_queue(topic, "failed", FilterPolicy='{"status":["failed"]}')
+        videos = topics.subscribed_queue(
+            topic, "videos", FilterPolicyScope="MessageBody", FilterPolicy='{"generations":{"url":[{"exists":true}]}}'
+        )
+        self.start(SNS_TOPIC_ARN=topic)
+        video = b'{"taskId":"t 1","status":"succeed","generations":[{"url":"https://videos.example.com/1.mp4"}]}'
+        for body, passed in [
+            (SUCCESS, [everything]),
+            (FAILURE, [everything, failed]),
+            (video, [everything, videos]),
+        ]:
+            webhook = Webhook(body, KEY)
+            status, answer, line = self.send(webhook)
+            self.assertEqual((status, line["result"]), (200, "published"))
+            self.assertEqual(answer, {"messageId": line["messageId"]})
+            outcome = json.loads(body)
+            attributes = {
+                "status": outcome["status"],
+                "taskId": outcome["taskId"],
+                "webhookId": webhook.id,
+                "webhookTimestamp": webhook.timestamp,
+            }
+            for queue in [everything, failed, videos]:
+                expected = [(body.decode(), attributes)] if queue in passed else []
+                self.assertEqual(queue.take(), expected, queue.name)
+
+    def test_a_body_arrives_byte_for_byte_as_text_and_as_base64(self):
+        self.start_with_queue()
+        body = '{ "status":\t"succeed",\r\n "taskId": "é \\u00e9 😀", "n": 1.50e+1 }\n'.encode()
+        for content_type in ["application/json", "text/plain", "application/octet-stream"]:
+            status, _, _ = self.send(Webhook(body, KEY, content_type=content_type))
+            self.assertEqual(status, 200)
+            self.assertEqual([body for body, _ in self.queue.take()], [body.decode()])
+
+    def test_a_fifo_topic_takes_each_outcome_once(self):
+        self.start_with_queue(suffix=".fifo")
+        for body in [SUCCESS, SUCCESS, FAILURE, SUCCESS]:
+            self.assertEqual(self.send(Webhook(body, KEY))[0], 200)
+        self.assertEqual([body for body, _ in self.queue.take()], [SUCCESS.decode(), FAILURE.decode()])
+
+    def test_what_is_not_pollos_is_refused_and_not_published(self):
+        self.start_with_queue()
+        now = int(time.time())
+        for webhook, expected in [
+            (Webhook(SUCCESS, "bm90IHRoZSBrZXk="), (401, "signature_mismatch")),
+            (Webhook(SUCCESS, KEY, timestamp=str(now - 600)), (401, "timestamp_outside_tolerance")),
+            (Webhook(SUCCESS, KEY, timestamp=str(now + 600)), (401, "timestamp_outside_tolerance")),
+            (Webhook(SUCCESS, KEY, timestamp="soon"), (400, "timestamp_unreadable")),
+            (Webhook(SUCCESS, KEY, id=""), (400, "header_missing")),
+            (Webhook(b"[]", KEY), (422, "not_an_outcome")),
+            (Webhook(SUCCESS + b" " * 262_144, KEY), (413, "too_large")),
+        ]:
+            status, answer, line = self.send(webhook)
+            self.assertEqual((status, line["result"]), expected)
+            self.assertEqual(list(answer), ["error"])
+        status, headers, _ = self.function.request("GET")
+        self.assertEqual((status, headers["Allow"]), (405, "POST"))
+        self.assertEqual(self.queue.take(), [])
+
+    def test_a_publish_that_fails_is_answered_503(self):
+        with self.subTest("there is no such topic"):
+            self.start(SNS_TOPIC_ARN="arn:aws:sns:us-east-1:123456789012:gone")
+            status, headers, _ = self.function.send(Webhook(SUCCESS, KEY))
+            self.assertEqual((status, headers["Retry-After"]), (503, "30"))
+            line = json.loads(self.function.log())
+            self.assertEqual((line["level"], line["result"], line["code"]), ("ERROR", "not_published", "NotFound"))
+        with self.subTest("there is no SNS"):
+            self.name += "_2"
+            self.start_with_queue(AWS_ENDPOINT_URL_SNS=f"http://127.0.0.1:{free_port()}")
+            status, answer, line = self.send(Webhook(SUCCESS, KEY))
+            self.assertEqual((status, line["result"]), (503, "not_published"))
+            self.assertEqual(list(answer), ["error"])
+            self.assertEqual(self.queue.take(), [])
+
+    def test_each_sample_event_gets_the_answer_that_its_readme_promises(self):
+        self.start_with_queue(WEBHOOK_TOLERANCE_SECONDS="0")
+        rows = re.findall(r"^\| `(\S+)` \|.*\| ([^|]+) \|$", (CHECKOUT / "events/README.md").read_text(), re.MULTILINE)
+        self.assertEqual({file for file, _ in rows}, {path.name for path in (CHECKOUT / "events").glob("*.json")})
+        for file, promise in rows:
+            expected = int(re.findall(r"\d{3}", promise)[-1])
+            answer = self.invoke(CHECKOUT / "events" / file)
+            self.assertEqual(answer["statusCode"], expected, file)
+            self.assertEqual(json.loads(self.function.log())["httpStatus"], expected, file)
+            self.assertEqual(len(self.queue.take()), 1 if expected == 200 else 0, file)
+
+    def test_the_curl_command_of_the_example_sign_is_taken(self):
+        self.start_with_queue()
+        sign = ["cargo", "run", "--quiet", "--locked", "--example", "sign", "--", "curl", self.function.url]
+        for options, expected in [([], 200), (["--status", "failed"], 200), (["--tampered"], 401), (["--stale"], 401)]:
+            environment = {**os.environ, "WEBHOOK_SECRET": KEY}
+            command = subprocess.check_output([*sign, *options], cwd=CHECKOUT, env=environment, text=True)
+            words = shlex.split(command)
+            self.assertEqual(words[:4], ["curl", "-sS", "-i", self.function.url])
+            headers = dict(words[i + 1].split(": ", 1) for i, word in enumerate(words) if word == "-H")
+            body = words[words.index("--data-raw") + 1].encode()
+            self.assertEqual(self.function.request("POST", body, headers)[0], expected, options)
+            self.assertEqual(json.loads(self.function.log())["httpStatus"], expected)
+            self.assertEqual(len(self.queue.take()), 1 if expected == 200 else 0)
+
+    def test_a_broken_setting_stops_the_start_with_one_line_that_names_it(self):
+        for variable, value in [
+            ("WEBHOOK_SECRET", ""),
+            ("WEBHOOK_SECRET", "p4ss word%"),
+            ("SNS_TOPIC_ARN", "p4ss word%"),
+            ("WEBHOOK_TOLERANCE_SECONDS", "p4ss word%"),
+        ]:
+            with self.subTest(variable), self.assertRaisesRegex(Broken, variable):
+                self.start(**{variable: value}).request("GET")
+            self.assertNotEqual(self.function.process.wait(), 0)
+            environment = {**self.function.environment, variable: value}
+            ended = subprocess.run([binary], env=environment, capture_output=True, text=True, timeout=60)
+            self.assertEqual(ended.stderr, "")
+            [line] = [json.loads(line) for line in ended.stdout.splitlines()]
+            self.assertEqual((line["level"], line["result"]), ("ERROR", "not_configured"))
+            self.assertRegex(line["detail"], f"^{variable}: .*; expected ")
+            self.assertNotIn("p4ss", ended.stdout)
+
+    def test_a_panic_on_one_event_ends_neither_the_process_nor_in_silence(self):
+        self.start_with_queue()
+        event = json.loads((CHECKOUT / "events/base64-body.json").read_text())
+        event["body"] = "p4ss word%"  # Not Base64: a dependency panics on it, before any code of ours.
+        status, _, body = self.function.invoke(json.dumps(event))
+        self.assertNotEqual(status, 200)
+        self.assertNotIn("p4ss", body)
+        text = self.function.log()
+        line = json.loads(text)
+        self.assertEqual((line["level"], line["result"]), ("ERROR", "panic"))
+        self.assertRegex(line["location"], r"\.rs:\d+:\d+$")
+        self.assertNotIn("p4ss", text)
+        self.assertEqual(self.send(Webhook(SUCCESS, KEY))[0], 200)
+        self.assertIsNone(self.function.process.poll())
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
