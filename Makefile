@@ -4,21 +4,27 @@ PYTHON ?= python3
 
 .PHONY: help
 help:
-	@echo 'make local   try it here: emulators and the function, which stay up until Ctrl-C'
-	@echo '             (LAMBDA_PORT=9000 SNS_PORT=4100 WEBHOOK_TOLERANCE_SECONDS=0)'
-	@echo 'make demo    the same, but only for its three webhooks'
-	@echo 'make test    all tests'
-	@echo 'make lint    formatting, clippy, documentation, licences and sources of the dependencies'
-	@echo 'make tools   bring the emulators into .tools, as the targets above do when they need them'
-	@echo 'make clean   remove what was built and brought'
+	@echo 'make local       try it here: emulators and the function, which stay up until Ctrl-C'
+	@echo '                 (LAMBDA_PORT=9000 SNS_PORT=4100 WEBHOOK_TOLERANCE_SECONDS=0)'
+	@echo 'make demo        the same, but only for its three webhooks'
+	@echo 'make test        all tests'
+	@echo 'make lint        formatting, clippy, documentation, licences and sources of the dependencies'
+	@echo 'make advisories  known holes in the dependencies, from the RustSec database: needs a network'
+	@echo 'make tools       bring the emulators into .tools, as the targets above do when they need them'
+	@echo 'make clean       remove what was built and brought'
 
 .PHONY: python
 python:
-	@command -v $(PYTHON) >/dev/null || { echo 'Python is missing: install version 3.10 or newer, or name yours with make PYTHON=...'; exit 1; }
+	@command -v $(PYTHON) >/dev/null || \
+	  { echo 'Python is missing: install version 3.10 or newer, or name yours with make PYTHON=...'; exit 1; }
 
 .PHONY: tools
 tools: python
 	@$(PYTHON) local/tools.py emulators
+
+.PHONY: lints
+lints: python
+	@$(PYTHON) local/tools.py lints
 
 .PHONY: local
 local: tools
@@ -30,16 +36,19 @@ demo: tools
 
 .PHONY: test
 test: tools
-	cargo test --locked
+	RUSTDOC=tests/rustdoc cargo test --locked
 	.tools/emulators/bin/python tests/end_to_end.py
 
 .PHONY: lint
-lint: python
-	@$(PYTHON) local/tools.py lints
+lint: lints
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
 	.tools/lints/bin/cargo-deny --locked check bans licenses sources
+
+.PHONY: advisories
+advisories: lints
+	.tools/lints/bin/cargo-deny --locked check advisories
 
 .PHONY: clean
 clean:
