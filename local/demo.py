@@ -9,7 +9,8 @@ import sys
 import time
 from urllib.parse import urlsplit
 
-from parts import KEY, SETTINGS, Broken, build, function, sns
+import parts
+from parts import KEY, SETTINGS, Broken
 from pollo import Webhook
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
@@ -79,7 +80,8 @@ def invite(function):
     headers = " ".join(f"-H {shlex.quote(f'{name}: {value}')}" for name, value in signed.headers().items())
     environment = function.environment
     tolerance = environment["WEBHOOK_TOLERANCE_SECONDS"]
-    print(f"""
+    print(
+        f"""
 The function stays up, and each further webhook is shown here. Ctrl-C takes everything down.
 
    URL          {function.url}
@@ -94,14 +96,16 @@ Any other (`--help` explains it):
 
 export WEBHOOK_SECRET={KEY}
 cargo run -q --example sign -- curl {function.url} --status failed | sh
-""", flush=True)
+""",
+        flush=True,
+    )
 
 
 def go_on(sns, function, queues):
     while True:
-        sns.check()
         # A line is logged after its message has come to the queues.
         lines = function.log_lines(wait=1)
+        sns.check()
         taken = {queue.name: queue.take() for queue in queues}
         if lines or any(taken.values()):
             print(f"\n{time.strftime('%H:%M:%S')}", flush=True)
@@ -120,29 +124,31 @@ def main():
     sns_port = port("SNS_PORT", urlsplit(SETTINGS["AWS_ENDPOINT_URL_SNS"]).port if stay else 0)
     print("Starting the emulators of Lambda, SNS and SQS, and building the function", flush=True)
     settings = {name: os.environ[name] for name in ["WEBHOOK_TOLERANCE_SECONDS"] if name in os.environ}
-    with sns(sns_port) as topics:
-        binary = build()
-        topic = topics.topic("pollo-outcomes")
+    with parts.sns(sns_port) as sns:
+        binary = parts.build()
+        topic = sns.topic("pollo-outcomes")
         queues = [
-            topics.subscribed_queue(topic, "everything"),
-            topics.subscribed_queue(topic, "only-failed", FilterPolicy=json.dumps({"status": ["failed"]})),
-            topics.subscribed_queue(
+            sns.subscribed_queue(topic, "everything"),
+            sns.subscribed_queue(topic, "only-failed", FilterPolicy=json.dumps({"status": ["failed"]})),
+            sns.subscribed_queue(
                 topic,
                 "costly",
                 FilterPolicyScope="MessageBody",
                 FilterPolicy=json.dumps({"credit": [{"numeric": [">=", 10]}]}),
             ),
         ]
-        with function(binary, topics, lambda_port, SNS_TOPIC_ARN=topic, **settings) as webhook:
-            print("The topic's queues: everything, only-failed (by the attribute status), costly (by credit in the body)")
-            wrong = send_three(webhook, queues)
+        with parts.function(binary, sns, lambda_port, SNS_TOPIC_ARN=topic, **settings) as function:
+            print(
+                "The topic's queues: everything, only-failed (by the attribute status), costly (by credit in the body)"
+            )
+            wrong = send_three(function, queues)
             print()
             if wrong:
                 raise Broken("\n".join(wrong))
             print("All three went as they must: the outcomes came out of the right queues, the forged one out of none.")
             if stay:
-                invite(webhook)
-                go_on(topics, webhook, queues)
+                invite(function)
+                go_on(sns, function, queues)
 
 
 if __name__ == "__main__":

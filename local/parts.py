@@ -27,7 +27,9 @@ ADDRESS = "127.0.0.1"
 
 # The function's environment on this machine.
 SETTINGS = dict(
-    line.split("=", 1) for line in (CHECKOUT / "events" / "local.env").read_text().splitlines() if line[:1] not in ("", "#")
+    line.split("=", 1)
+    for line in (CHECKOUT / "events" / "local.env").read_text().splitlines()
+    if line[:1] not in ("", "#")
 )
 KEY = SETTINGS["WEBHOOK_SECRET"]
 REGION = SETTINGS["AWS_REGION"]
@@ -43,7 +45,7 @@ class Broken(Exception):
 def build():
     """Compiles the function. Gives its path."""
     command = ["cargo", "build", "--locked", "--bin", "pollo-webhook", "--message-format", "json-render-diagnostics"]
-    built = subprocess.run(command, cwd=CHECKOUT, stdout=subprocess.PIPE)
+    built = subprocess.run(command, cwd=CHECKOUT, stdout=subprocess.PIPE, check=False)
     if built.returncode != 0:
         raise Broken("The function does not compile: the lines above say why.")
     messages = map(json.loads, built.stdout.splitlines())
@@ -203,8 +205,9 @@ class Function:
     def check(self):
         """Raises Broken if it or its emulator has ended."""
         self.emulator.check()
-        if self.process.poll() is not None:
-            raise Broken(f"The function has ended: {self.log()}")
+        status = self.process.poll()
+        if status is not None:
+            raise Broken("\n".join([f"The function has ended with status {status}:", *self.log_lines(wait=1)]))
 
     def log(self):
         """The next line of the log, waited for."""

@@ -1,7 +1,7 @@
 """Readies what the Makefile's targets need: `python3 local/tools.py emulators`.
 
 Checks Rust and Python, and installs what local/NAME.txt pins into a private folder, .tools/NAME, unless it is there.
-An old Python must be able to read this file, to be told that it is too old.
+Python 3.6 must be able to read this file, to be told that it is too old.
 """
 
 import os
@@ -19,8 +19,8 @@ def version(numbers):
 
 def check_python():
     if sys.version_info < PYTHON:
-        sys.exit("Python %s is too old: %s or newer is needed, make PYTHON=... names another"
-                 % (version(sys.version_info[:3]), version(PYTHON)))
+        found = version(sys.version_info[:3])
+        sys.exit(f"Python {found} is too old: {version(PYTHON)} or newer is needed, make PYTHON=... names another")
     try:
         import ensurepip  # noqa: F401
         import venv  # noqa: F401
@@ -35,10 +35,10 @@ def check_rust():
         subprocess.check_output(["cargo", "--version"])
         printed = subprocess.check_output(["rustc", "--version"]).decode()
     except (OSError, subprocess.CalledProcessError):
-        sys.exit("Rust is missing: install version %s or newer (https://rustup.rs)" % needed)
+        sys.exit(f"Rust is missing: install version {needed} or newer (https://rustup.rs)")
     found = re.search(r"[\d.]+", printed).group()
     if [int(n) for n in found.split(".")] < [int(n) for n in needed.split(".")]:
-        sys.exit("Rust %s is too old: %s or newer is needed (rustup update)" % (found, needed))
+        sys.exit(f"Rust {found} is too old: {needed} or newer is needed (rustup update)")
 
 
 def install(name):
@@ -53,14 +53,14 @@ def install(name):
                 return
     except OSError:
         pass
-    print("Installing local/%s.txt into .tools/%s, which takes a while the first time" % (name, name), flush=True)
+    print(f"Installing local/{name}.txt into .tools/{name}, which takes a while the first time", flush=True)
     python = os.path.join(folder, "bin", "python")
     for command in [
         [sys.executable, "-m", "venv", "--clear", folder],
         [python, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "-r", pins],
     ]:
         if subprocess.call(command) != 0:
-            sys.exit("local/%s.txt could not be installed: the lines above say why" % name)
+            sys.exit(f"local/{name}.txt could not be installed: the lines above say why")
     with open(installed, "w") as file:
         file.write(wanted)
 

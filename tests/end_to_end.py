@@ -13,18 +13,19 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(CHECKOUT / "local"))
 
-from parts import KEY, TOOLS, Broken, build, free_port, function, sns  # noqa: E402
-from pollo import Webhook  # noqa: E402
+import parts
+from parts import KEY, TOOLS, Broken
+from pollo import Webhook
 
 SUCCESS = b'{"taskId":"cm9ap1d4e0001","status":"succeed"}'
 FAILURE = b'{"taskId":"cm9ap1d4e0001","status":"failed"}'
 
 
 def setUpModule():
-    global binary, topics
-    binary = build()
-    emulator = sns()
-    topics = emulator.__enter__()
+    global binary, sns
+    binary = parts.build()
+    emulator = parts.sns()
+    sns = emulator.__enter__()
     unittest.addModuleCleanup(emulator.__exit__, None, None, None)
 
 
@@ -35,14 +36,14 @@ class EndToEnd(unittest.TestCase):
 
     def start(self, **environment):
         environment = {"WEBHOOK_TOLERANCE_SECONDS": "300", **environment}
-        started = function(binary, topics, **environment)
+        started = parts.function(binary, sns, **environment)
         self.function = started.__enter__()
         self.addCleanup(started.__exit__, None, None, None)
         return self.function
 
     def start_with_queue(self, suffix="", **environment):
-        topic = topics.topic(self.name + suffix)
-        self.queue = topics.subscribed_queue(topic, self.name + suffix)
+        topic = sns.topic(self.name + suffix)
+        self.queue = sns.subscribed_queue(topic, self.name + suffix)
         return self.start(SNS_TOPIC_ARN=topic, **environment)
 
     def send(self, webhook):
@@ -67,15 +68,15 @@ class EndToEnd(unittest.TestCase):
             *[TOOLS / "cargo-lambda", "lambda", "invoke", "-A", "127.0.0.1", "-P", str(self.function.emulator.port)],
             *["pollo-webhook", "--data-file", file],
         ]
-        invoked = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        invoked = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         self.assertEqual(invoked.returncode, 0, invoked.stderr)
         return json.loads(invoked.stdout)
 
     def test_a_webhook_comes_out_of_the_queues_whose_filters_it_passes(self):
-        topic = topics.topic(self.name)
-        everything = topics.subscribed_queue(topic, "everything")
-        failed = topics.subscribed_queue(topic, "failed", FilterPolicy='{"status":["failed"]}')
-        videos = topics.subscribed_queue(
+        topic = sns.topic(self.name)
+        everything = sns.subscribed_queue(topic, "everything")
+        failed = sns.subscribed_queue(topic, "failed", FilterPolicy='{"status":["failed"]}')
+        videos = sns.subscribed_queue(
             topic, "videos", FilterPolicyScope="MessageBody", FilterPolicy='{"generations":{"url":[{"exists":true}]}}'
         )
         self.start(SNS_TOPIC_ARN=topic)
@@ -142,7 +143,7 @@ class EndToEnd(unittest.TestCase):
             self.assertEqual((line["level"], line["result"], line["code"]), ("ERROR", "not_published", "NotFound"))
         with self.subTest("there is no SNS"):
             self.name += "_2"
-            self.start_with_queue(AWS_ENDPOINT_URL_SNS=f"http://127.0.0.1:{free_port()}")
+            self.start_with_queue(AWS_ENDPOINT_URL_SNS=f"http://127.0.0.1:{parts.free_port()}")
             status, answer, line = self.send(Webhook(SUCCESS, KEY))
             self.assertEqual((status, line["result"]), (503, "not_published"))
             self.assertEqual(list(answer), ["error"])
@@ -184,7 +185,7 @@ class EndToEnd(unittest.TestCase):
                 self.start(**{variable: value}).request("GET")
             self.assertNotEqual(self.function.process.wait(), 0)
             environment = {**self.function.environment, variable: value}
-            ended = subprocess.run([binary], env=environment, capture_output=True, text=True, timeout=60)
+            ended = subprocess.run([binary], env=environment, capture_output=True, text=True, timeout=60, check=False)
             self.assertEqual(ended.stderr, "")
             [line] = [json.loads(line) for line in ended.stdout.splitlines()]
             self.assertEqual((line["level"], line["result"]), ("ERROR", "not_configured"))
