@@ -177,6 +177,7 @@ fn read(file: &Path) -> Result<Vec<u8>, String> {
 fn decode(key: &str) -> Result<Vec<u8>, &'static str> {
     let key = key.trim();
     let key = key.strip_prefix("whsec_").unwrap_or(key).replace('-', "+").replace('_', "/");
+    let key: String = key.split_whitespace().collect();
     let config = GeneralPurposeConfig::new()
         .with_decode_allow_trailing_bits(true)
         .with_decode_padding_mode(DecodePaddingMode::Indifferent);

@@ -10,7 +10,7 @@ const SECRET: &str = "WEBHOOK_SECRET";
 const TOPIC: &str = "SNS_TOPIC_ARN";
 const TOLERANCE: &str = "WEBHOOK_TOLERANCE_SECONDS";
 
-/// Five minutes: the time in which a FIFO topic drops a repeated message, so that a captured one has no effect there.
+/// Five minutes: for as long a FIFO topic drops a repeated message, so that one captured today has no effect there.
 const DEFAULT_TOLERANCE_SECONDS: u64 = 300;
 
 /// What the function needs to know. See the [environment table](crate#environment).
@@ -134,8 +134,8 @@ mod tests {
     #[test]
     fn names_the_variable_that_is_unreadable_and_repeats_no_value() {
         for (variable, value, start) in [
-            (SECRET, "", "WEBHOOK_SECRET: key 1 is empty; expected the Base64 key"),
-            (SECRET, "QUJDRA==,,QUJD", "WEBHOOK_SECRET: key 2 is empty; expected the Base64 key"),
+            (SECRET, "", "WEBHOOK_SECRET: key 1 is empty or nothing but zeros; expected the Base64 key"),
+            (SECRET, "QUJDRA==,,QUJD", "WEBHOOK_SECRET: key 2 is empty or nothing but zeros; expected the Base64 key"),
             (SECRET, "p4ssw%rd", "WEBHOOK_SECRET: key 1 is not Base64; expected the Base64 key"),
             (TOPIC, "", "SNS_TOPIC_ARN: not the ARN of an SNS topic; expected the ARN of an SNS topic"),
             (TOPIC, "p4ssw%rd", "SNS_TOPIC_ARN: not the ARN of an SNS topic; expected the ARN of an SNS topic"),

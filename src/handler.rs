@@ -43,7 +43,7 @@ enum Refusal<'a> {
     #[error("only POST is answered here")]
     MethodNotAllowed,
     #[error("message is larger than SNS takes: {MAX_MESSAGE_BYTES} bytes with its attributes")]
-    TooLarge,
+    TooLarge { outcome: Option<TaskOutcome<'a>> },
     #[error("header {0} is missing")]
     HeaderMissing(&'static str),
     #[error("header {0} is unreadable")]
@@ -89,7 +89,7 @@ impl Handler {
         }
         let body: &[u8] = request.body();
         if body.len() > MAX_MESSAGE_BYTES {
-            return Err(Refusal::TooLarge);
+            return Err(Refusal::TooLarge { outcome: None });
         }
         let webhook = Webhook {
             id: header(request.headers(), ID)?,
@@ -103,7 +103,7 @@ impl Handler {
             .map_err(|error| Refusal::NotVerified { timestamp: webhook.timestamp, error })?;
         let outcome = TaskOutcome::parse(webhook).map_err(|error| Refusal::NotAnOutcome { webhook, error })?;
         if outcome.size() > MAX_MESSAGE_BYTES {
-            return Err(Refusal::TooLarge);
+            return Err(Refusal::TooLarge { outcome: Some(outcome) });
         }
         let start = Instant::now();
         let result = self.publisher.publish(&outcome).await;
@@ -139,7 +139,7 @@ impl Refusal<'_> {
     fn end(&self) -> (StatusCode, &'static str) {
         match self {
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
-            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+            Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
             Self::HeaderMissing(_) => (StatusCode::BAD_REQUEST, "header_missing"),
             Self::HeaderUnreadable(_) => (StatusCode::BAD_REQUEST, "header_unreadable"),
             Self::NotVerified { error, .. } => match error {
@@ -176,6 +176,15 @@ impl Refusal<'_> {
                 snsMilliseconds = milliseconds(*took),
                 code = error.code(),
                 detail = error.message(),
+            ),
+            Self::TooLarge { outcome: Some(outcome) } => warn!(
+                result,
+                httpStatus = http_status,
+                requestId = request_id,
+                webhookId = webhook_id,
+                taskId = outcome.task_id(),
+                status = outcome.status().as_str(),
+                detail,
             ),
             // Pollo signed it, and it is kept nowhere else: text as it is, anything else as Base64.
             Self::NotAnOutcome { webhook, .. } => {

@@ -57,6 +57,8 @@
 //! # }
 //! ```
 //!
+//! Nor can either be changed: all their fields are private.
+//!
 //! # Answers
 //!
 //! | status | when | `result` in the log |
@@ -75,7 +77,7 @@
 //! |---|---|---|
 //! | `WEBHOOK_SECRET` | the Base64 key from Pollo's webhook page, or several separated by commas | required |
 //! | `SNS_TOPIC_ARN` | the topic that outcomes go to; a name that ends in `.fifo` is a FIFO topic | required |
-//! | `WEBHOOK_TOLERANCE_SECONDS` | how far a timestamp may lie from now, to either side; `0` switches the check off | `300` |
+//! | `WEBHOOK_TOLERANCE_SECONDS` | how far a timestamp may lie from now, to either side; `0` switches the check off, and any judgement of the timestamp's form | `300` |
 
 mod config;
 mod handler;
@@ -91,3 +93,24 @@ pub use outcome::{MAX_MESSAGE_BYTES, MAX_TASK_ID_BYTES, NotAnOutcome, Status, Ta
 pub use publisher::{PublishError, SnsPublisher};
 pub use signature::{KeyError, SignatureError, VerifiedWebhook, Verifier, Webhook};
 pub use topic::{NotATopicArn, TopicArn};
+
+/// An example for each field of the two proofs, none of which may compile.
+#[cfg(doctest)]
+mod private {
+    macro_rules! field {
+        ($proof:ident, $field:ident) => {
+            #[doc = "```compile_fail,E0616"]
+            #[doc = concat!("fn f(proof: &pollo_webhook::", stringify!($proof), "<'_>) {")]
+            #[doc = concat!("    let _ = &proof.", stringify!($field), ";")]
+            #[doc = "}\n```"]
+            mod $field {}
+        };
+    }
+    field!(VerifiedWebhook, id);
+    field!(VerifiedWebhook, timestamp);
+    field!(VerifiedWebhook, body);
+    field!(TaskOutcome, task_id);
+    field!(TaskOutcome, status);
+    field!(TaskOutcome, message);
+    field!(TaskOutcome, webhook);
+}

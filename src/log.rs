@@ -19,13 +19,7 @@ where
         // It repeats what our line of a panic says.
         .with_target("lambda_runtime::layers::panic", LevelFilter::OFF)
         .with_default(LevelFilter::ERROR);
-    let lines = fmt::layer()
-        .json()
-        .flatten_event(true)
-        .with_target(false)
-        .with_current_span(false)
-        .with_span_list(false)
-        .with_writer(writer);
+    let lines = fmt::layer().json().flatten_event(true).with_target(false).with_writer(writer);
     registry().with(lines.with_filter(levels))
 }
 

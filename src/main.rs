@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::sync::Arc;
 
 use aws_config::BehaviorVersion;
 use lambda_http::{Error, Request, service_fn};
@@ -21,11 +20,11 @@ async fn main() -> Result<(), Error> {
         }
     };
     let sdk_config = aws_config::load_defaults(BehaviorVersion::latest()).await;
-    let handler = Arc::new(Handler::new(verifier, SnsPublisher::new(&sdk_config, topic)));
-    let runtime = lambda_http::runtime(service_fn(move |request: Request| {
-        let handler = Arc::clone(&handler);
-        async move { Ok::<_, Infallible>(handler.handle(&request).await) }
-    }));
+    let handler = Handler::new(verifier, SnsPublisher::new(&sdk_config, topic));
+    let handler: &'static Handler = Box::leak(Box::new(handler));
+    let runtime =
+        lambda_http::runtime(service_fn(async |request: Request| Ok::<_, Infallible>(handler.handle(&request).await)));
+    // Until here no event has come, and a panic may say all that it has to say.
     log::panics();
     runtime.run().await
 }

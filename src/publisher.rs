@@ -27,6 +27,12 @@ const MAX_ATTEMPTS: u32 = 3;
 const INITIAL_BACKOFF: Duration = Duration::from_millis(100);
 const MAX_BACKOFF: Duration = Duration::from_millis(400);
 
+const _: () = {
+    let attempts = ATTEMPT_TIMEOUT.as_millis() * MAX_ATTEMPTS as u128;
+    let pauses = MAX_BACKOFF.as_millis() * (MAX_ATTEMPTS - 1) as u128;
+    assert!(attempts + pauses < OPERATION_TIMEOUT.as_millis() && OPERATION_TIMEOUT.as_millis() < 8_000);
+};
+
 /// Longest `MessageGroupId` and `MessageDeduplicationId`, in characters (an AWS limit).
 const MAX_FIFO_ID_CHARACTERS: usize = 128;
 
@@ -46,10 +52,11 @@ impl PublishError {
     pub fn code(&self) -> &str {
         match self {
             Self::NoMessageId => "NoMessageId",
-            Self::Sns(error) => error.code().unwrap_or(match **error {
+            Self::Sns(error) => error.code().unwrap_or(match &**error {
                 SdkError::TimeoutError(_) => "Timeout",
                 SdkError::DispatchFailure(_) => "DispatchFailure",
                 SdkError::ConstructionFailure(_) => "ConstructionFailure",
+                SdkError::ServiceError(answer) if !answer.raw().status().is_success() => "NoErrorCode",
                 _ => "UnreadableAnswer",
             }),
         }
@@ -143,7 +150,25 @@ fn fifo_id(id: String) -> String {
 
 #[cfg(test)]
 mod tests {
+    use aws_config::BehaviorVersion;
+
     use super::*;
+
+    #[test]
+    fn bounds_each_call_and_its_retries() {
+        let topic = "arn:aws:sns:us-east-1:123456789012:pollo-outcomes".parse().unwrap();
+        let sdk_config = SdkConfig::builder().behavior_version(BehaviorVersion::latest()).build();
+        let publisher = SnsPublisher::new(&sdk_config, topic);
+        let config = publisher.client.config();
+        let timeouts = config.timeout_config().unwrap();
+        assert_eq!(timeouts.connect_timeout(), Some(CONNECT_TIMEOUT));
+        assert_eq!(timeouts.operation_attempt_timeout(), Some(ATTEMPT_TIMEOUT));
+        assert_eq!(timeouts.operation_timeout(), Some(OPERATION_TIMEOUT));
+        let retries = config.retry_config().unwrap();
+        assert_eq!(retries.max_attempts(), MAX_ATTEMPTS);
+        assert_eq!(retries.initial_backoff(), INITIAL_BACKOFF);
+        assert_eq!(retries.max_backoff(), MAX_BACKOFF);
+    }
 
     #[test]
     fn keeps_a_fifo_id_that_sns_takes() {

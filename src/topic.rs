@@ -1,6 +1,5 @@
 //! The topic that outcomes go to, known by its ARN.
 
-use std::fmt;
 use std::str::FromStr;
 
 /// The text is not the ARN of an SNS topic.
@@ -58,12 +57,6 @@ impl FromStr for TopicArn {
     }
 }
 
-impl fmt::Display for TopicArn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.arn)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,7 +71,7 @@ mod tests {
         ] {
             let topic: TopicArn = arn.parse().unwrap();
             assert_eq!((topic.as_str(), topic.region(), topic.is_fifo()), (arn, region, fifo));
-            assert_eq!(topic.to_string(), arn);
+            assert_eq!(topic.as_str(), arn);
         }
     }
 

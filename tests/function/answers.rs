@@ -166,6 +166,7 @@ async fn another_method_is_405() {
         assert_eq!(answer.headers["allow"], "POST");
         assert_eq!(answer.log["result"], "method_not_allowed");
     }
+    assert_eq!(function.receive(&unsigned_event("PUT", &"x".repeat(SNS_TAKES + 1))).await.status, 405);
     assert_eq!(function.sns.calls().len(), 0);
 }
 
@@ -188,7 +189,15 @@ async fn a_body_may_fill_what_its_attributes_leave_and_not_a_byte_more() {
     let function = Function::start(&[Reply::Accept]).await;
     let fits = SNS_TAKES - attribute_bytes();
     assert_eq!(function.receive(&event(&body_of(fits))).await.status, 200);
-    assert_eq!(function.receive(&event(&body_of(fits + 1))).await.status, 413);
+    let answer = function.receive(&event(&body_of(fits + 1))).await;
+    assert_eq!(answer.status, 413);
+    assert_eq!(
+        answer.log,
+        json!({
+            "level": "WARN", "result": "too_large", "httpStatus": 413, "webhookId": "msg_1", "taskId": "t1",
+            "status": "failed", "detail": "message is larger than SNS takes: 262144 bytes with its attributes",
+        })
+    );
     assert_eq!(function.sns.calls().len(), 1);
 }
 
@@ -214,6 +223,8 @@ async fn authentic_but_no_outcome_is_422_and_the_log_keeps_the_body() {
             })
         );
     }
+    let long = "\"".repeat(SNS_TAKES);
+    assert_eq!(function.receive(&event(&long)).await.log["body"], long);
     let answer = function.receive(&base64_event(b"{\"taskId\":\"\xe9\"}")).await;
     assert_eq!((answer.status, &answer.log["bodyBase64"]), (422, &json!("eyJ0YXNrSWQiOiLpIn0=")));
     assert_eq!(answer.log["body"], Value::Null);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 
 use crate::function::{Answer, Function};
 use crate::pollo::{SUCCEED, event};
@@ -76,7 +76,7 @@ async fn an_internal_error() {
 
 #[tokio::test]
 async fn unavailable() {
-    let answer = for_ever(&[UNAVAILABLE], "UnreadableAnswer", 3).await;
+    let answer = for_ever(&[UNAVAILABLE], "NoErrorCode", 3).await;
     assert!(answer.log["detail"].as_str().unwrap().contains("HTTP status 503"), "{}", answer.log);
     passing(&[UNAVAILABLE, Reply::Accept]).await;
 }
@@ -103,7 +103,19 @@ async fn an_answer_cut_short() {
 
 #[tokio::test]
 async fn a_hanging_call() {
-    for_ever(&[Reply::Hang], "Timeout", 3).await;
+    let answer = for_ever(&[Reply::Hang], "Timeout", 3).await;
+    // It is waited for, and the log says for how long.
+    assert!(answer.log["snsMilliseconds"].as_u64().unwrap() >= 6_000, "{}", answer.log);
+}
+
+#[tokio::test]
+async fn an_answer_that_stops_in_its_middle() {
+    for_ever(&[Reply::Stall], "Timeout", 3).await;
+}
+
+#[tokio::test]
+async fn an_answer_that_stops_in_its_middle_once() {
+    passing(&[Reply::Stall, Reply::Accept]).await;
 }
 
 #[tokio::test]
@@ -143,8 +155,10 @@ async fn an_answer_without_a_message_id() {
 
 #[tokio::test]
 async fn nobody_at_the_endpoint() {
-    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-    let function = Function::without_sns(&format!("http://127.0.0.1:{port}")).await;
+    // A socket that is bound and does not listen: nobody else gets its port, and a connection is refused.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let function = Function::without_sns(&format!("http://{}", socket.local_addr().unwrap())).await;
     is_not_published(&function.receive(&event(SUCCEED)).await, "DispatchFailure");
 }
 

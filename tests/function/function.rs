@@ -64,7 +64,7 @@ impl Function {
         });
         let Config { verifier, topic } = config.unwrap();
         let publisher = SnsPublisher::new(&sdk_config(url).await, topic.clone());
-        Self { handler: Handler::new(verifier, publisher), topic: topic.to_string(), sns }
+        Self { handler: Handler::new(verifier, publisher), topic: topic.as_str().to_owned(), sns }
     }
 
     /// Hands over `event` at the time of the sample events.

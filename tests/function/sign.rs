@@ -56,7 +56,7 @@ async fn signs_events_that_the_function_takes() {
 
 #[tokio::test]
 async fn signs_with_every_key_and_stale_on_request() {
-    let output = run(Some("YW5vdGhlcg==, whsec_dGhpcmQ"), &["event", "--timestamp", &NOW.to_string()], b"");
+    let output = run(Some("YW5vdG\r\nhlcg==, whsec_dGhpcmQ"), &["event", "--timestamp", &NOW.to_string()], b"");
     let event: Value = serde_json::from_slice(&output.stdout).unwrap();
     for secret in ["YW5vdGhlcg==", "dGhpcmQ="] {
         let function = Function::with(&[Reply::Accept], &[("WEBHOOK_SECRET", secret)]).await;

@@ -19,6 +19,8 @@ pub enum Reply {
     Reset,
     /// The connection is closed in the middle of the answer.
     CutShort,
+    /// The answer stops in its middle, and the connection stays open.
+    Stall,
     /// There is no answer.
     Hang,
 }
@@ -88,6 +90,11 @@ async fn serve(mut stream: TcpStream, replies: &[Reply], calls: Arc<Mutex<Vec<Ca
                 let answer = http(200, &accepted("never-told"));
                 stream.write_all(&answer[..answer.len() / 2]).await.unwrap();
                 return;
+            }
+            Reply::Stall => {
+                let answer = http(200, &accepted("never-told"));
+                stream.write_all(&answer[..answer.len() / 2]).await.unwrap();
+                std::future::pending().await
             }
             Reply::Hang => std::future::pending().await,
         };
