@@ -1,6 +1,7 @@
 """Sends signed webhooks through the function and shows what comes out of the queues: `make demo`, or `make local`, which
 stays up and goes on showing."""
 
+import contextlib
 import json
 import os
 import shlex
@@ -33,6 +34,7 @@ def show(label, text):
 
 
 def show_queues(taken):
+    """Shows the messages of each queue."""
     for name, messages in taken.items():
         for body, attributes in messages:
             show(name, body)
@@ -102,17 +104,38 @@ cargo run -q --example sign -- curl {function.url} --status failed | sh
 
 
 def go_on(sns, function, queues):
+    taken = {queue.name: [] for queue in queues}
     while True:
+        before = {name: list(messages) for name, messages in taken.items()}
         # A line is logged after its message has come to the queues.
         lines = function.log_lines(wait=1)
         sns.check()
-        taken = {queue.name: queue.take() for queue in queues}
-        if lines or any(taken.values()):
-            print(f"\n{time.strftime('%H:%M:%S')}", flush=True)
-            for line in lines:
-                show("logged", line)
-            show_queues(taken)
+        for queue in queues:
+            taken[queue.name] += queue.take()
+        for line in lines:
+            show_delivery(line, taken)
+        # What has waited for its line since the last time came to the topic by another way.
+        late = {name: [message for message in taken[name] if message in before[name]] for name in taken}
+        if any(late.values()):
+            print(f"\n{time.strftime('%H:%M:%S')}  not through the function", flush=True)
+            show_queues(late)
+            for name, messages in late.items():
+                for message in messages:
+                    taken[name].remove(message)
         function.check()
+
+
+def show_delivery(line, taken):
+    """Shows a line of the log with the messages that belong to it, which are removed from `taken`."""
+    print(f"\n{time.strftime('%H:%M:%S')}", flush=True)
+    show("logged", line)
+    webhook_id = json.loads(line).get("webhookId")
+    its = {}
+    for name, messages in taken.items():
+        its[name] = [message for message in messages if message[1].get("webhookId") == webhook_id][:1]
+        for message in its[name]:
+            messages.remove(message)
+    show_queues(its)
 
 
 def main():
@@ -148,7 +171,9 @@ def main():
             print("All three went as they must: the outcomes came out of the right queues, the forged one out of none.")
             if stay:
                 invite(function)
-                go_on(sns, function, queues)
+                with contextlib.suppress(KeyboardInterrupt):
+                    go_on(sns, function, queues)
+    print("\nEverything is down.")
 
 
 if __name__ == "__main__":
@@ -157,4 +182,4 @@ if __name__ == "__main__":
     except Broken as broken:
         sys.exit(f"{broken}")
     except KeyboardInterrupt:
-        print("\nEverything is down.")
+        sys.exit("\nInterrupted. Everything is down.")

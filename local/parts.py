@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import queue
+import re
 import select
 import signal
 import socket
@@ -26,16 +27,17 @@ TOOLS = Path(sys.executable).parent
 ADDRESS = "127.0.0.1"
 
 # The function's environment on this machine.
-SETTINGS = dict(
-    line.split("=", 1)
-    for line in (CHECKOUT / "events" / "local.env").read_text().splitlines()
-    if line[:1] not in ("", "#")
-)
+LOCAL_ENV = CHECKOUT / "events" / "local.env"
+SETTINGS = dict(re.findall(r'^(\w+)="?(.*?)"?$', LOCAL_ENV.read_text(), re.MULTILINE))
 KEY = SETTINGS["WEBHOOK_SECRET"]
 REGION = SETTINGS["AWS_REGION"]
 
 # Longest wait for a part to start and for an answer, in seconds. Nothing takes a tenth of it, but on a busy machine.
 PATIENCE = 60
+
+# A proxy is for other addresses.
+for name in ["no_proxy", "NO_PROXY"]:
+    os.environ[name] = ",".join(filter(None, [os.environ.get(name), ADDRESS]))
 
 
 class Broken(Exception):
@@ -54,7 +56,7 @@ def build():
 
 @contextlib.contextmanager
 def started(command, printed, **options):
-    """A process that ends with the block; `printed` is called with each line that it prints."""
+    """A process that ends with the block, and the thread that calls `printed` with each line that it prints."""
     process = subprocess.Popen(
         [str(word) for word in command],
         cwd=CHECKOUT,
@@ -69,15 +71,15 @@ def started(command, printed, **options):
     reader = threading.Thread(target=lambda: [printed(line.rstrip("\n")) for line in process.stdout])
     reader.start()
     try:
-        yield process
+        yield process, reader
     finally:
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
             os.killpg(process.pid, signal.SIGTERM)
-        try:
             process.wait(5)
-        except subprocess.TimeoutExpired:
+        # Whatever of the group is left.
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        process.wait()
         reader.join()
         process.stdout.close()
 
@@ -112,14 +114,14 @@ def emulator(service, port, command):
         raise Broken(f"{command[0]} is missing: `make tools` brings it.")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     last = collections.deque(maxlen=20)
-    with started([*command, port], last.append, env=environment) as process:
+    with started([*command, port], last.append, env=environment) as (process, reader):
         deadline = time.monotonic() + PATIENCE
         while True:
             with contextlib.suppress(OSError):
                 socket.create_connection((ADDRESS, port), 1).close()
                 break
             if process.poll() is not None or time.monotonic() > deadline:
-                time.sleep(0.5)  # It may still be read.
+                reader.join(1)
                 raise Broken("\n".join([f"The emulator of {service} does not start:", *last]))
             time.sleep(0.02)
         yield Part(f"The emulator of {service}", process, port)
@@ -149,8 +151,8 @@ def function(binary, sns, lambda_port=None, **environment):
             **environment,
         }
         lines = queue.Queue()
-        with started([binary], lines.put, env=environment) as process:
-            yield Function(part, process, environment, lines)
+        with started([binary], lines.put, env=environment) as (process, reader):
+            yield Function(part, process, reader, environment, lines)
 
 
 class Sns:
@@ -158,7 +160,7 @@ class Sns:
         self.check = part.check
         self.url = f"http://{ADDRESS}:{part.port}"
         # Whatever AWS settings this machine has, nothing of the trial may reach AWS.
-        os.environ.update(AWS_CONFIG_FILE=os.devnull, AWS_SHARED_CREDENTIALS_FILE=os.devnull, NO_PROXY=ADDRESS)
+        os.environ.update(AWS_CONFIG_FILE=os.devnull, AWS_SHARED_CREDENTIALS_FILE=os.devnull)
         os.environ.pop("AWS_PROFILE", None)
         session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name=REGION)
         self.sns, self.sqs = [session.client(service, endpoint_url=self.url) for service in ["sns", "sqs"]]
@@ -198,8 +200,9 @@ class Queue:
 
 
 class Function:
-    def __init__(self, emulator, process, environment, lines):
-        self.emulator, self.process, self.environment, self.lines = emulator, process, environment, lines
+    def __init__(self, emulator, process, reader, environment, lines):
+        self.emulator, self.process, self.reader = emulator, process, reader
+        self.environment, self.lines = environment, lines
         self.url = f"http://{ADDRESS}:{emulator.port}/lambda-url/pollo-webhook/"
 
     def check(self):
@@ -207,7 +210,8 @@ class Function:
         self.emulator.check()
         status = self.process.poll()
         if status is not None:
-            raise Broken("\n".join([f"The function has ended with status {status}:", *self.log_lines(wait=1)]))
+            self.reader.join(PATIENCE)
+            raise Broken("\n".join([f"The function has ended with status {status}:", *self.log_lines()]))
 
     def log(self):
         """The next line of the log, waited for."""
@@ -237,7 +241,7 @@ class Function:
         return self._http("POST", "/2015-03-31/functions/pollo-webhook/invocations", event, {})
 
     def _http(self, method, path, body, headers):
-        connection = http.client.HTTPConnection(ADDRESS, self.emulator.port)
+        connection = http.client.HTTPConnection(ADDRESS, self.emulator.port, timeout=PATIENCE)
         with contextlib.closing(connection):
             connection.request(method, path, body, headers)
             deadline = time.monotonic() + PATIENCE

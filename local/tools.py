@@ -57,7 +57,7 @@ def install(name):
     python = os.path.join(folder, "bin", "python")
     for command in [
         [sys.executable, "-m", "venv", "--clear", folder],
-        [python, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "-r", pins],
+        [python, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--no-deps", "-r", pins],
     ]:
         if subprocess.call(command) != 0:
             sys.exit(f"local/{name}.txt could not be installed: the lines above say why")

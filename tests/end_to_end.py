@@ -1,11 +1,14 @@
 """The compiled function under the Lambda emulator, with an emulator of SNS and SQS behind it: `make test`."""
 
+import http.server
 import json
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
+import threading
 import time
 import unittest
 from pathlib import Path
@@ -60,7 +63,9 @@ class EndToEnd(unittest.TestCase):
         self.assertEqual(self.function.log_lines(), [])
         self.assertNotIn(KEY, line)
         self.assertNotIn(webhook.headers()["X-Webhook-Signature"], line)
-        return json.loads(line)
+        line = json.loads(line)
+        self.assertRegex(line["requestId"], "^[0-9a-f-]{36}$")
+        return line
 
     def invoke(self, file):
         """Hands over an event as the README does. Gives the function's answer."""
@@ -143,8 +148,11 @@ class EndToEnd(unittest.TestCase):
             self.assertEqual((line["level"], line["result"], line["code"]), ("ERROR", "not_published", "NotFound"))
         with self.subTest("there is no SNS"):
             self.name += "_2"
-            self.start_with_queue(AWS_ENDPOINT_URL_SNS=f"http://127.0.0.1:{parts.free_port()}")
-            status, answer, line = self.send(Webhook(SUCCESS, KEY))
+            with socket.socket() as nobody:
+                # Bound, and not listening: nobody else gets the port, and a connection is refused.
+                nobody.bind(("127.0.0.1", 0))
+                self.start_with_queue(AWS_ENDPOINT_URL_SNS=f"http://127.0.0.1:{nobody.getsockname()[1]}")
+                status, answer, line = self.send(Webhook(SUCCESS, KEY))
             self.assertEqual((status, line["result"]), (503, "not_published"))
             self.assertEqual(list(answer), ["error"])
             self.assertEqual(self.queue.take(), [])
@@ -206,6 +214,57 @@ class EndToEnd(unittest.TestCase):
         self.assertNotIn("p4ss", text)
         self.assertEqual(self.send(Webhook(SUCCESS, KEY))[0], 200)
         self.assertIsNone(self.function.process.poll())
+        # That was the dev profile. cargo-lambda would set `abort` for a release, if the manifest said nothing.
+        profile = (CHECKOUT / "Cargo.toml").read_text().partition("[profile.release]")[2]
+        self.assertIn('\npanic = "unwind"\n', profile)
+
+    def test_an_event_that_is_none_leaves_one_line_that_does_not_repeat_it(self):
+        self.start_with_queue()
+        broken = json.loads((CHECKOUT / "events/succeed.json").read_text())
+        broken["headers"]["x-webhook-id"] = "p4ss\nword"
+        for event in [broken, {}, "p4ss"]:
+            status, _, body = self.function.invoke(json.dumps(event))
+            self.assertNotEqual(status, 200)
+            self.assertNotIn("p4ss", body)
+            text = self.function.log()
+            self.assertNotIn("p4ss", text)
+            self.assertEqual(json.loads(text)["level"], "ERROR")
+        self.assertEqual(self.send(Webhook(SUCCESS, KEY))[0], 200)
+        self.assertEqual(len(self.queue.take()), 1)
+
+    def test_one_connection_to_sns_serves_all_webhooks(self):
+        connections = []
+
+        class Sns(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def setup(self):
+                super().setup()
+                connections.append(self)
+
+            def do_POST(self):
+                self.rfile.read(int(self.headers["Content-Length"]))
+                answer = b"<PublishResponse><PublishResult><MessageId>m</MessageId></PublishResult></PublishResponse>"
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+            def log_message(self, *_):
+                pass
+
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Sns) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            self.start(AWS_ENDPOINT_URL_SNS=f"http://127.0.0.1:{server.server_port}")
+            for _ in range(3):
+                self.assertEqual(self.send(Webhook(SUCCESS, KEY))[0], 200)
+            server.shutdown()
+        self.assertEqual(len(connections), 1)
+
+    def test_cargo_lambda_reads_the_local_settings(self):
+        watch = [TOOLS / "cargo-lambda", "lambda", "watch", "--only-lambda-apis", "--env-file", parts.LOCAL_ENV]
+        with parts.emulator("Lambda", None, [*watch, "-A", "127.0.0.1", "-P"]) as part:
+            part.check()
 
 
 if __name__ == "__main__":
