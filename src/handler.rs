@@ -164,53 +164,52 @@ impl Refusal<'_> {
 
     fn log(&self, request_id: Option<&str>, webhook_id: Option<&str>) {
         let (status, result) = self.end();
-        let (http_status, detail) = (status.as_u16(), self.to_string());
-        match self {
-            Self::NotPublished { outcome, error, took } => error!(
+        let http_status = status.as_u16();
+        let outcome = match self {
+            Self::TooLarge { outcome } => outcome.as_ref(),
+            Self::NotPublished { outcome, .. } => Some(outcome),
+            _ => None,
+        };
+        let task_id = outcome.map(TaskOutcome::task_id);
+        let status = outcome.map(|outcome| outcome.status().as_str());
+        if let Self::NotPublished { error, took, .. } = self {
+            error!(
                 result,
                 httpStatus = http_status,
                 requestId = request_id,
                 webhookId = webhook_id,
-                taskId = outcome.task_id(),
-                status = outcome.status().as_str(),
+                taskId = task_id,
+                status,
                 snsMilliseconds = milliseconds(*took),
                 code = error.code(),
                 detail = error.message(),
-            ),
-            Self::TooLarge { outcome: Some(outcome) } => warn!(
-                result,
-                httpStatus = http_status,
-                requestId = request_id,
-                webhookId = webhook_id,
-                taskId = outcome.task_id(),
-                status = outcome.status().as_str(),
-                detail,
-            ),
-            // Pollo signed it, and it is kept nowhere else: text as it is, anything else as Base64.
-            Self::NotAnOutcome { webhook, .. } => {
-                let text = str::from_utf8(webhook.body()).ok();
-                let base64 = text.is_none().then(|| STANDARD.encode(webhook.body()));
-                warn!(
-                    result,
-                    httpStatus = http_status,
-                    requestId = request_id,
-                    webhookId = webhook_id,
-                    detail,
-                    body = text,
-                    bodyBase64 = base64,
-                );
-            }
-            // A timestamp is spoken of only where the signature has proved it.
-            Self::NotVerified { timestamp, error } if *error != SignatureError::Mismatch => warn!(
-                result,
-                httpStatus = http_status,
-                requestId = request_id,
-                webhookId = webhook_id,
-                webhookTimestamp = timestamp,
-                detail,
-            ),
-            _ => warn!(result, httpStatus = http_status, requestId = request_id, webhookId = webhook_id, detail),
+            );
+            return;
         }
+        // A timestamp is spoken of only where the signature has proved it.
+        let timestamp = match self {
+            Self::NotVerified { timestamp, error } if *error != SignatureError::Mismatch => Some(*timestamp),
+            _ => None,
+        };
+        // Pollo signed it, and it is kept nowhere else: text as it is, anything else as Base64.
+        let body = match self {
+            Self::NotAnOutcome { webhook, .. } => Some(webhook.body()),
+            _ => None,
+        };
+        let text = body.and_then(|body| str::from_utf8(body).ok());
+        let base64 = body.filter(|_| text.is_none()).map(|body| STANDARD.encode(body));
+        warn!(
+            result,
+            httpStatus = http_status,
+            requestId = request_id,
+            webhookId = webhook_id,
+            taskId = task_id,
+            status,
+            webhookTimestamp = timestamp,
+            detail = self.to_string(),
+            body = text,
+            bodyBase64 = base64,
+        );
     }
 }
 
