@@ -80,8 +80,7 @@ def send_three(function, queues):
 def invite(function):
     signed = Webhook(SUCCESS, KEY)
     headers = " ".join(f"-H {shlex.quote(f'{name}: {value}')}" for name, value in signed.headers().items())
-    environment = function.environment
-    tolerance = environment["WEBHOOK_TOLERANCE_SECONDS"]
+    tolerance = function.environment["WEBHOOK_TOLERANCE_SECONDS"]
     print(
         f"""
 The function stays up, and each further webhook is shown here. Ctrl-C takes everything down.
@@ -104,38 +103,17 @@ cargo run -q --example sign -- curl {function.url} --status failed | sh
 
 
 def go_on(sns, function, queues):
-    taken = {queue.name: [] for queue in queues}
     while True:
-        before = {name: list(messages) for name, messages in taken.items()}
-        # A line is logged after its message has come to the queues.
         lines = function.log_lines(wait=1)
         sns.check()
-        for queue in queues:
-            taken[queue.name] += queue.take()
-        for line in lines:
-            show_delivery(line, taken)
-        # What has waited for its line since the last time came to the topic by another way.
-        late = {name: [message for message in taken[name] if message in before[name]] for name in taken}
-        if any(late.values()):
-            print(f"\n{time.strftime('%H:%M:%S')}  not through the function", flush=True)
-            show_queues(late)
-            for name, messages in late.items():
-                for message in messages:
-                    taken[name].remove(message)
+        # A message belongs to the line with its webhookId, and may lie in its queues a moment before that is logged.
+        arrived = {queue.name: messages for queue in queues if (messages := queue.take())}
+        if lines or arrived:
+            print(f"\n{time.strftime('%H:%M:%S')}", flush=True)
+            for line in lines:
+                show("logged", line)
+            show_queues(arrived)
         function.check()
-
-
-def show_delivery(line, taken):
-    """Shows a line of the log with the messages that belong to it, which are removed from `taken`."""
-    print(f"\n{time.strftime('%H:%M:%S')}", flush=True)
-    show("logged", line)
-    webhook_id = json.loads(line).get("webhookId")
-    its = {}
-    for name, messages in taken.items():
-        its[name] = [message for message in messages if message[1].get("webhookId") == webhook_id][:1]
-        for message in its[name]:
-            messages.remove(message)
-    show_queues(its)
 
 
 def main():

@@ -25,6 +25,7 @@ except ImportError:
 CHECKOUT = Path(__file__).resolve().parent.parent
 TOOLS = Path(sys.executable).parent
 ADDRESS = "127.0.0.1"
+LAMBDA = [TOOLS / "cargo-lambda", "lambda", "watch", "--only-lambda-apis", "-A", ADDRESS]
 
 # The function's environment on this machine.
 LOCAL_ENV = CHECKOUT / "events" / "local.env"
@@ -35,7 +36,10 @@ REGION = SETTINGS["AWS_REGION"]
 # Longest wait for a part to start and for an answer, in seconds. Nothing takes a tenth of it, but on a busy machine.
 PATIENCE = 60
 
-# A proxy is for other addresses.
+# Whatever settings this machine has, nothing of the trial may reach AWS, and a proxy is for other addresses.
+for name in [name for name in os.environ if name.startswith("AWS_")]:
+    del os.environ[name]
+os.environ.update(AWS_CONFIG_FILE=os.devnull, AWS_SHARED_CREDENTIALS_FILE=os.devnull)
 for name in ["no_proxy", "NO_PROXY"]:
     os.environ[name] = ",".join(filter(None, [os.environ.get(name), ADDRESS]))
 
@@ -112,9 +116,8 @@ def emulator(service, port, command):
         raise Broken(f"Port {port} of {ADDRESS} cannot be had ({reason}): {service.upper()}_PORT=... names another.")
     if not command[0].exists():
         raise Broken(f"{command[0]} is missing: `make tools` brings it.")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     last = collections.deque(maxlen=20)
-    with started([*command, port], last.append, env=environment) as (process, reader):
+    with started([*command, port], last.append) as (process, reader):
         deadline = time.monotonic() + PATIENCE
         while True:
             with contextlib.suppress(OSError):
@@ -137,8 +140,7 @@ def sns(port=None):
 @contextlib.contextmanager
 def function(binary, sns, lambda_port=None, **environment):
     """The compiled function, with Lambda in front of it and `sns` behind it."""
-    watch = [TOOLS / "cargo-lambda", "lambda", "watch", "--only-lambda-apis", "-A", ADDRESS, "-P"]
-    with emulator("Lambda", lambda_port, watch) as part:
+    with emulator("Lambda", lambda_port, [*LAMBDA, "-P"]) as part:
         # Nothing of this machine's environment is in it, and no address but the emulators'. It goes by the name of its
         # binary, because the emulator knows no others.
         environment = {
@@ -159,9 +161,6 @@ class Sns:
     def __init__(self, part):
         self.check = part.check
         self.url = f"http://{ADDRESS}:{part.port}"
-        # Whatever AWS settings this machine has, nothing of the trial may reach AWS.
-        os.environ.update(AWS_CONFIG_FILE=os.devnull, AWS_SHARED_CREDENTIALS_FILE=os.devnull)
-        os.environ.pop("AWS_PROFILE", None)
         session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name=REGION)
         self.sns, self.sqs = [session.client(service, endpoint_url=self.url) for service in ["sns", "sqs"]]
 

@@ -10,7 +10,7 @@ const SECRET: &str = "WEBHOOK_SECRET";
 const TOPIC: &str = "SNS_TOPIC_ARN";
 const TOLERANCE: &str = "WEBHOOK_TOLERANCE_SECONDS";
 
-/// Five minutes: for as long a FIFO topic drops a repeated message, so that one captured today has no effect there.
+/// Five minutes: for as long a FIFO topic drops a repeated message, so that a captured one has no effect there.
 const DEFAULT_TOLERANCE_SECONDS: u64 = 300;
 
 /// What the function needs to know. See the [environment table](crate#environment).

@@ -163,8 +163,7 @@ impl Refusal<'_> {
     }
 
     fn log(&self, request_id: Option<&str>, webhook_id: Option<&str>) {
-        let (status, result) = self.end();
-        let http_status = status.as_u16();
+        let (http_status, result) = self.end();
         let outcome = match self {
             Self::TooLarge { outcome } => outcome.as_ref(),
             Self::NotPublished { outcome, .. } => Some(outcome),
@@ -175,7 +174,7 @@ impl Refusal<'_> {
         if let Self::NotPublished { error, took, .. } = self {
             error!(
                 result,
-                httpStatus = http_status,
+                httpStatus = http_status.as_u16(),
                 requestId = request_id,
                 webhookId = webhook_id,
                 taskId = task_id,
@@ -200,7 +199,7 @@ impl Refusal<'_> {
         let base64 = body.filter(|_| text.is_none()).map(|body| STANDARD.encode(body));
         warn!(
             result,
-            httpStatus = http_status,
+            httpStatus = http_status.as_u16(),
             requestId = request_id,
             webhookId = webhook_id,
             taskId = task_id,

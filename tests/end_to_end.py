@@ -262,8 +262,7 @@ class EndToEnd(unittest.TestCase):
         self.assertEqual(len(connections), 1)
 
     def test_cargo_lambda_reads_the_local_settings(self):
-        watch = [TOOLS / "cargo-lambda", "lambda", "watch", "--only-lambda-apis", "--env-file", parts.LOCAL_ENV]
-        with parts.emulator("Lambda", None, [*watch, "-A", "127.0.0.1", "-P"]) as part:
+        with parts.emulator("Lambda", None, [*parts.LAMBDA, "--env-file", parts.LOCAL_ENV, "-P"]) as part:
             part.check()
 
 
