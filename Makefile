@@ -7,7 +7,10 @@ help:
 	@echo 'make local       try it here: emulators and the function, which stay up until Ctrl-C'
 	@echo '                 (LAMBDA_PORT=9000 SNS_PORT=4100 WEBHOOK_TOLERANCE_SECONDS=0)'
 	@echo 'make demo        the same, but only for its three webhooks'
-	@echo 'make test        all tests'
+	@echo 'make test        the function: unit tests, and end to end between emulators'
+	@echo 'make template    the templates: translated by SAM, linted, and what must be in them'
+	@echo 'make stack       the template, whole: built, deployed to an emulator of AWS, tried and taken down'
+	@echo 'make smoke       a deployed function: URL=... and the key in WEBHOOK_SECRET'
 	@echo 'make lint        formatting, clippy, documentation, licences and sources of the dependencies'
 	@echo 'make advisories  known holes in the dependencies, from the RustSec database: needs a network'
 	@echo 'make tools       bring the emulators into .tools, as the targets above do when they need them'
@@ -16,7 +19,7 @@ help:
 .PHONY: python
 python:
 	@command -v $(PYTHON) >/dev/null || \
-	  { echo 'Python is missing: install version 3.10 or newer, or name yours with make PYTHON=...'; exit 1; }
+	  { echo 'Python is missing: install version 3.11 or newer, or name yours with make PYTHON=...'; exit 1; }
 
 .PHONY: tools
 tools: python
@@ -39,6 +42,21 @@ test: tools
 	RUSTDOC=tests/rustdoc cargo test --locked
 	.tools/emulators/bin/python tests/end_to_end.py
 
+.PHONY: template
+template: python
+	@$(PYTHON) local/tools.py sam
+	.tools/sam/bin/python tests/template.py
+
+.PHONY: stack
+stack: python
+	@$(PYTHON) local/tools.py emulators sam aws
+	.tools/sam/bin/python tests/stack.py
+	FUNCTION_BINARY=$(CURDIR)/.aws-sam/build/Function/bootstrap .tools/emulators/bin/python tests/end_to_end.py
+
+.PHONY: smoke
+smoke: python
+	@$(PYTHON) local/smoke.py "$(URL)"
+
 .PHONY: lint
 lint: lints
 	cargo fmt --check
@@ -55,4 +73,4 @@ advisories: lints
 .PHONY: clean
 clean:
 	cargo clean
-	rm -rf .tools
+	rm -rf .tools .aws-sam

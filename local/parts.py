@@ -106,9 +106,8 @@ class Part:
 
 
 @contextlib.contextmanager
-def emulator(service, port, command):
-    """An emulator, listening on `port` or else on any that is free."""
-    port = port or free_port()
+def emulator(service, port, command, **options):
+    """An emulator whose command makes it listen on `port`."""
     try:
         socket.create_server((ADDRESS, port)).close()
     except OSError as error:
@@ -117,7 +116,7 @@ def emulator(service, port, command):
     if not command[0].exists():
         raise Broken(f"{command[0]} is missing: `make tools` brings it.")
     last = collections.deque(maxlen=20)
-    with started([*command, port], last.append) as (process, reader):
+    with started(command, last.append, **options) as (process, reader):
         deadline = time.monotonic() + PATIENCE
         while True:
             with contextlib.suppress(OSError):
@@ -132,15 +131,17 @@ def emulator(service, port, command):
 
 @contextlib.contextmanager
 def sns(port=None):
-    """SNS, and SQS for the queues behind its topics."""
-    with emulator("SNS", port, [TOOLS / "python", "-m", "moto.server", "-H", ADDRESS, "-p"]) as part:
+    """SNS, and SQS for the queues behind its topics, on `port` or else on any that is free."""
+    port = port or free_port()
+    with emulator("SNS", port, [TOOLS / "python", "-m", "moto.server", "-H", ADDRESS, "-p", port]) as part:
         yield Sns(part)
 
 
 @contextlib.contextmanager
 def function(binary, sns, lambda_port=None, **environment):
     """The compiled function, with Lambda in front of it and `sns` behind it."""
-    with emulator("Lambda", lambda_port, [*LAMBDA, "-P"]) as part:
+    lambda_port = lambda_port or free_port()
+    with emulator("Lambda", lambda_port, [*LAMBDA, "-P", lambda_port]) as part:
         # Nothing of this machine's environment is in it, and no address but the emulators'. It goes by the name of its
         # binary, because the emulator knows no others.
         environment = {

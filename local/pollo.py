@@ -7,6 +7,12 @@ import time
 from dataclasses import dataclass, field
 
 
+def key_bytes(key):
+    """The bytes of a key, read as leniently as the function does."""
+    base64_text = key.strip().removeprefix("whsec_").replace("-", "+").replace("_", "/")
+    return base64.b64decode(base64_text + "===")
+
+
 @dataclass
 class Webhook:
     body: bytes
@@ -17,7 +23,7 @@ class Webhook:
 
     def headers(self):
         content = f"{self.id}.{self.timestamp}.".encode() + self.body
-        signature = hmac.new(base64.b64decode(self.key), content, hashlib.sha256).digest()
+        signature = hmac.new(key_bytes(self.key), content, hashlib.sha256).digest()
         return {
             "Content-Type": self.content_type,
             "X-Webhook-Id": self.id,

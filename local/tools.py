@@ -1,4 +1,4 @@
-"""Readies what the Makefile's targets need: `python3 local/tools.py emulators`.
+"""Readies what the Makefile's targets need: `python3 local/tools.py emulators lints`.
 
 Checks Rust and Python, and installs what local/NAME.txt pins into a private folder, .tools/NAME, unless it is there.
 Python 3.6 must be able to read this file, to be told that it is too old.
@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-PYTHON = (3, 10)
+PYTHON = (3, 11)
 
 
 def version(numbers):
@@ -68,4 +68,5 @@ def install(name):
 if __name__ == "__main__":
     check_python()
     check_rust()
-    install(sys.argv[1])
+    for name in sys.argv[1:]:
+        install(name)

@@ -1,0 +1,467 @@
+"""The template tried whole, on an emulator of AWS: built, deployed, called, changed and taken down: `make stack`.
+
+The emulator (ministack) takes requests over TLS alone and holds every call of the function against the policies of its
+role and of the topic. It runs the function without Docker, behind its URL.
+
+What it cannot do, so that nothing of it is shown here: mail, X-Ray, alarms and metrics, encryption, and the reserved
+concurrency of a real account.
+"""
+
+import contextlib
+import datetime
+import hashlib
+import http.client
+import io
+import ipaddress
+import json
+import os
+import shutil
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+import urllib.request
+import zipfile
+from pathlib import Path
+from urllib.parse import urlsplit
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(CHECKOUT / "local"))
+
+import boto3
+import parts
+import pexpect
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from parts import ADDRESS, KEY, PATIENCE, TOOLS
+from pollo import Webhook
+
+AWS = CHECKOUT / ".tools" / "aws" / "bin" / "ministack"
+SAM = TOOLS / "sam"
+BUILT = CHECKOUT / ".aws-sam" / "build" / "Function" / "bootstrap"
+SUBSCRIBERS = CHECKOUT / "examples" / "subscribers"
+ACCOUNT = "123456789012"
+REGION = "us-east-1"
+
+OTHER_KEY = "YW5vdGhlciBrZXkgb2YgUG9sbG8ncw=="
+NOBODYS_KEY = "bm9ib2R5IGhhcyB0aGlzIGtleQ=="
+SUCCESS = b'{"taskId":"cm9ap1d4e0001","status":"succeed","credit":12}'
+FAILURE = b'{"taskId":"cm9ap1d4e0001","status":"failed"}'
+
+
+def certificate(folder):
+    """Makes a certificate for this address. Gives the files of it and of its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, ADDRESS)])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(ADDRESS)), x509.DNSName("localhost")]),
+            critical=False,
+        )
+        .sign(key, hashes.SHA256())
+    )
+    files = folder / "certificate.pem", folder / "key.pem"
+    files[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    files[1].write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return files
+
+
+def setUpModule():
+    global folder, port, trusted
+    stack = contextlib.ExitStack()
+    unittest.addModuleCleanup(stack.close)
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    trusted, key = certificate(folder)
+    port = parts.free_port()
+    url = f"https://{ADDRESS}:{port}"
+    # The function inherits it, but for its settings, its credentials and the address of the emulator.
+    environment = {
+        "PATH": os.environ["PATH"],
+        "TMPDIR": str(folder),
+        "BIND_HOST": ADDRESS,
+        "GATEWAY_PORT": str(port),
+        "MINISTACK_ACCOUNT_ID": ACCOUNT,
+        "MINISTACK_REGION": REGION,
+        "AUTH": "true",
+        "USE_SSL": "1",
+        "MINISTACK_SSL_CERT": str(trusted),
+        "MINISTACK_SSL_KEY": str(key),
+        "AWS_ENDPOINT_URL": url,
+        "SSL_CERT_FILE": str(trusted),
+    }
+    stack.enter_context(parts.emulator("AWS", port, [AWS], env=environment))
+    os.environ.update(
+        AWS_ENDPOINT_URL=url,
+        AWS_CA_BUNDLE=str(trusted),
+        # The emulator takes them for those of the account's root.
+        AWS_ACCESS_KEY_ID="test",
+        AWS_SECRET_ACCESS_KEY="test",
+        AWS_DEFAULT_REGION=REGION,
+        SAM_CLI_TELEMETRY="0",
+        PATH=f"{TOOLS}{os.pathsep}{os.environ['PATH']}",
+    )
+    global cloudformation, functions, iam, kms, logs, secretsmanager, sns, sqs
+    cloudformation, functions, iam, kms, logs, secretsmanager, sns, sqs = map(
+        boto3.client, ["cloudformation", "lambda", "iam", "kms", "logs", "secretsmanager", "sns", "sqs"]
+    )
+    run(SAM, "build")
+
+
+def run(*words, cwd=CHECKOUT):
+    """Runs a command that must succeed. Gives what it prints."""
+    ran = attempt(*words, cwd=cwd)
+    if ran.returncode != 0:
+        raise AssertionError(f"{words} ended with {ran.returncode}:\n{ran.stdout}")
+    return ran.stdout
+
+
+def attempt(*words, cwd=CHECKOUT):
+    command = [str(word) for word in words]
+    return subprocess.run(
+        command,
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+
+
+def deploy_words(name, template, parameters):
+    words = [SAM, "deploy", "--stack-name", name, "--no-confirm-changeset", "--region", REGION]
+    if template:
+        words += ["-t", template, "--capabilities", "CAPABILITY_IAM"]
+    if parameters:
+        words += ["--parameter-overrides", *(f"{key}={value}" for key, value in parameters.items())]
+    return words
+
+
+def archives():
+    """What SAM has uploaded: pairs of bucket and key."""
+    s3 = boto3.client("s3")
+    buckets = [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]]
+    return [(name, item["Key"]) for name in buckets for item in s3.list_objects_v2(Bucket=name).get("Contents", [])]
+
+
+def inventory():
+    """What there is in the account, but for SAM's own bucket."""
+    cloudwatch = boto3.client("cloudwatch")
+    return {
+        "alarms": [alarm["AlarmName"] for alarm in cloudwatch.describe_alarms()["MetricAlarms"]],
+        "archives": archives(),
+        "dashboards": [entry["DashboardName"] for entry in cloudwatch.list_dashboards()["DashboardEntries"]],
+        "exports": [export["Name"] for export in cloudformation.list_exports()["Exports"]],
+        "functions": [function["FunctionName"] for function in functions.list_functions()["Functions"]],
+        "log groups": [group["logGroupName"] for group in logs.describe_log_groups()["logGroups"]],
+        "metric filters": [filter["filterName"] for filter in logs.describe_metric_filters()["metricFilters"]],
+        "queues": sqs.list_queues().get("QueueUrls", []),
+        "roles": [role["RoleName"] for role in iam.list_roles()["Roles"]],
+        "subscriptions": [entry["SubscriptionArn"] for entry in sns.list_subscriptions()["Subscriptions"]],
+        "topics": [topic["TopicArn"] for topic in sns.list_topics()["Topics"]],
+    }
+
+
+class Deployed:
+    """A stack that has been deployed."""
+
+    def __init__(self, name):
+        self.name = name
+        [stack] = cloudformation.describe_stacks(StackName=name)["Stacks"]
+        self.outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+        self.resources = {
+            resource["LogicalResourceId"]: resource["PhysicalResourceId"]
+            for resource in cloudformation.describe_stack_resources(StackName=name)["StackResources"]
+        }
+
+    def send(self, webhook):
+        return send(self.outputs["WebhookUrl"], webhook)
+
+    def status(self, key, body=SUCCESS):
+        return self.send(Webhook(body, key))[0]
+
+    def lines(self):
+        """What the function has logged, without the platform's own lines."""
+        events = logs.filter_log_events(logGroupName=self.outputs["LogGroupName"])["events"]
+        return [json.loads(event["message"]) for event in events if event["message"].startswith("{")]
+
+
+def send(url, webhook):
+    """Sends a webhook to a function's URL. Gives the answer's status and its body."""
+    context = ssl.create_default_context(cafile=trusted)
+    connection = http.client.HTTPSConnection(ADDRESS, port, timeout=PATIENCE, context=context)
+    with contextlib.closing(connection):
+        connection.request("POST", "/", webhook.body, {"Host": urlsplit(url).netloc, **webhook.headers()})
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+
+
+def take(url, expected):
+    """Takes `expected` messages out of a queue, and looks whether there are more: pairs of body and attributes."""
+    messages, deadline = [], time.monotonic() + PATIENCE
+    while True:
+        received = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, MessageAttributeNames=["All"])
+        for message in received.get("Messages", []):
+            attributes = message.get("MessageAttributes", {})
+            messages.append((message["Body"], {name: value["StringValue"] for name, value in attributes.items()}))
+            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        if not received.get("Messages") and (len(messages) >= expected or time.monotonic() > deadline):
+            return messages
+
+
+class Stack(unittest.TestCase):
+    def setUp(self):
+        self.before = inventory()
+        self.deployed = []
+        self.addCleanup(self.assert_nothing_left)
+
+    def assert_nothing_left(self):
+        self.assertEqual(inventory(), self.before)
+
+    def deploy(self, name="pollo-webhook", template=None, **parameters):
+        """Deploys a stack, or changes it, as a user does. It goes when the test ends, and leaves nothing."""
+        run(*deploy_words(name, template, parameters))
+        return self.take_over(name)
+
+    def take_over(self, name):
+        if name not in self.deployed:
+            self.deployed.append(name)
+            self.addCleanup(run, SAM, "delete", "--stack-name", name, "--no-prompts", "--region", REGION)
+        stack = Deployed(name)
+        if "TopicPolicy" in stack.resources:
+            self.let_the_role_publish(stack)
+        return stack
+
+    def let_the_role_publish(self, stack):
+        """On AWS, aws:PrincipalArn is the ARN of the role; the emulator has that of its session in it."""
+        topic, role = stack.outputs["TopicArn"], stack.resources["Role"]
+        policy = sns.get_topic_attributes(TopicArn=topic)["Attributes"]["Policy"]
+        policy = policy.replace(f"arn:aws:iam::{ACCOUNT}:role/{role}", f"arn:aws:sts::{ACCOUNT}:assumed-role/{role}/*")
+        sns.set_topic_attributes(TopicArn=topic, AttributeName="Policy", AttributeValue=policy)
+
+    def test_an_outcome_goes_to_its_subscribers_and_a_forged_one_to_none(self):
+        stack = self.deploy(WebhookSecret=KEY)
+        queue = self.deploy("queue", SUBSCRIBERS / "queue.yaml")
+        function = self.deploy("function", SUBSCRIBERS / "function.yaml")
+        mail = self.deploy("mail", SUBSCRIBERS / "mail.yaml", Address="somebody@example.com")
+
+        success = Webhook(SUCCESS, KEY)
+        status, answer = stack.send(success)
+        self.assertEqual((status, list(answer)), (200, ["messageId"]))
+        self.assertEqual(stack.status(KEY, FAILURE), 200)
+        self.assertEqual(stack.send(Webhook(SUCCESS, NOBODYS_KEY)), (401, {"error": "signature does not match"}))
+
+        attributes = {
+            "status": "succeed",
+            "taskId": "cm9ap1d4e0001",
+            "webhookId": success.id,
+            "webhookTimestamp": success.timestamp,
+        }
+        self.assertEqual(take(queue.outputs["QueueUrl"], 1), [(SUCCESS.decode(), attributes)])
+        deadline = time.monotonic() + PATIENCE
+        while not function.lines() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        self.assertEqual(function.lines(), [{"taskId": "cm9ap1d4e0001", "status": "succeed"}])
+        for subscriber in [queue, function, mail]:
+            self.assertEqual(take(subscriber.outputs["DeadLetterQueueUrl"], 0), [])
+        [subscription] = [
+            entry
+            for entry in sns.list_subscriptions_by_topic(TopicArn=stack.outputs["TopicArn"])["Subscriptions"]
+            if entry["Protocol"] == "email"
+        ]
+        self.assertEqual(subscription["Endpoint"], "somebody@example.com")
+        self.assertEqual([line["result"] for line in stack.lines()], ["published", "published", "signature_mismatch"])
+
+    def test_a_fifo_topic_takes_each_outcome_once(self):
+        stack = self.deploy("fifo", WebhookSecret=KEY, TopicType="fifo", ReservedConcurrency="none")
+        # The emulator's CloudFormation forgets it.
+        sns.set_topic_attributes(TopicArn=stack.outputs["TopicArn"], AttributeName="FifoTopic", AttributeValue="true")
+        queue = self.deploy("queue", SUBSCRIBERS / "queue.yaml", WebhookStack="fifo", TopicType="fifo")
+        self.assertEqual([stack.status(KEY) for _ in range(3)], [200, 200, 200])
+        self.assertEqual([body for body, _ in take(queue.outputs["QueueUrl"], 1)], [SUCCESS.decode()])
+
+    def test_a_topic_that_exists_is_used_and_none_is_created(self):
+        topic = sns.create_topic(Name="mine")["TopicArn"]
+        self.addCleanup(sns.delete_topic, TopicArn=topic)
+        key = kms.create_key()["KeyMetadata"]["Arn"]
+        stack = self.deploy(
+            "existing",
+            WebhookSecret=KEY,
+            ExistingTopicArn=topic,
+            TopicKmsKeyArn=key,
+            AlarmMail="somebody@example.com",
+            AlarmTopicArn=topic,
+        )
+        self.assertNotIn("Topic", stack.resources)
+        self.assertEqual(stack.outputs["TopicArn"], topic)
+        queue = self.deploy("queue", SUBSCRIBERS / "queue.yaml", WebhookStack="existing")
+        self.assertEqual(stack.status(KEY), 200)
+        self.assertEqual([body for body, _ in take(queue.outputs["QueueUrl"], 1)], [SUCCESS.decode()])
+        alarms = boto3.client("cloudwatch").describe_alarms(AlarmNamePrefix="existing-")["MetricAlarms"]
+        self.assertEqual(len(alarms), 5)
+        for alarm in alarms:
+            self.assertCountEqual(alarm["AlarmActions"], [topic, stack.resources["AlarmTopic"]])
+
+    def test_the_key_is_changed_without_a_gap(self):
+        def answers():
+            return {"old": stack.status(KEY), "new": stack.status(OTHER_KEY)}
+
+        stack = self.deploy(WebhookSecret=KEY)
+        self.assertEqual(answers(), {"old": 200, "new": 401})
+        stack = self.deploy(WebhookSecret=f"{KEY},{OTHER_KEY}")
+        self.assertEqual(answers(), {"old": 200, "new": 200})
+        stack = self.deploy(WebhookSecret=OTHER_KEY)
+        self.assertEqual(answers(), {"old": 401, "new": 200})
+
+    def test_a_key_in_secrets_manager_is_read_again_when_its_version_is_named(self):
+        def answers():
+            return {"old": stack.status(KEY), "new": stack.status(OTHER_KEY)}
+
+        secret = secretsmanager.create_secret(Name="pollo-webhook-key", SecretString=KEY)
+        self.addCleanup(secretsmanager.delete_secret, SecretId="pollo-webhook-key", ForceDeleteWithoutRecovery=True)
+        stack = self.deploy(WebhookSecretName="pollo-webhook-key")
+        self.assertEqual(answers(), {"old": 200, "new": 401})
+        for value, expected in [
+            (f"{KEY},{OTHER_KEY}", {"old": 200, "new": 200}),
+            (OTHER_KEY, {"old": 401, "new": 200}),
+        ]:
+            version = secretsmanager.put_secret_value(SecretId=secret["ARN"], SecretString=value)["VersionId"]
+            stack = self.deploy(WebhookSecretVersion=version)
+            self.assertEqual(answers(), expected)
+
+    def test_a_key_given_twice_or_not_at_all_is_refused_with_a_sentence(self):
+        for parameters, sentence in [
+            ({}, "one of the two, and not both"),
+            ({"WebhookSecret": KEY, "WebhookSecretName": "pollo-webhook-key"}, "one of the two, and not both"),
+            ({"WebhookSecret": KEY, "WebhookSecretVersion": "1"}, "a version of the secret that WebhookSecretName"),
+            ({"WebhookSecret": "not%Base64"}, "takes Base64, or several pieces of it"),
+            ({"WebhookSecret": KEY, "ExistingTopicArn": "mine"}, "takes the ARN of an SNS topic"),
+        ]:
+            refused = attempt(*deploy_words("refused", None, parameters))
+            self.assertNotEqual(refused.returncode, 0, refused.stdout)
+            self.assertIn(sentence, " ".join(refused.stdout.split()))
+            self.assertNotIn(KEY, refused.stdout)
+        # There is no stack with which what was uploaded could go.
+        for bucket, key in archives():
+            boto3.client("s3").delete_object(Bucket=bucket, Key=key)
+
+    def test_nobody_but_the_function_publishes_and_the_function_does_nothing_else(self):
+        stack = self.deploy(WebhookSecret=KEY)
+        topic = stack.outputs["TopicArn"]
+        with self.assertRaisesRegex(sns.exceptions.AuthorizationErrorException, "not authorized to perform"):
+            sns.publish(TopicArn=topic, Message=SUCCESS.decode())
+        role = iam.get_role(RoleName=stack.resources["Role"])["Role"]["Arn"]
+        group = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:"
+        for action, resource, expected in [
+            ("sns:Publish", topic, "allowed"),
+            ("sns:Publish", topic + "2", "implicitDeny"),
+            ("sns:Subscribe", topic, "implicitDeny"),
+            ("logs:PutLogEvents", f"{group}/aws/lambda/pollo-webhook:log-stream:1", "allowed"),
+            ("logs:PutLogEvents", f"{group}/aws/lambda/other:log-stream:1", "implicitDeny"),
+            ("logs:DeleteLogGroup", f"{group}/aws/lambda/pollo-webhook:*", "implicitDeny"),
+            ("kms:Decrypt", f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1", "implicitDeny"),
+        ]:
+            [result] = iam.simulate_principal_policy(
+                PolicySourceArn=role, ActionNames=[action], ResourceArns=[resource]
+            )["EvaluationResults"]
+            self.assertEqual(result["EvalDecision"], expected, (action, resource))
+
+    def test_what_was_built_is_what_runs_and_an_event_that_breaks_a_dependency_does_not_end_it(self):
+        stack = self.deploy(WebhookSecret=KEY)
+        name = stack.outputs["FunctionName"]
+        location = urlsplit(functions.get_function(FunctionName=name)["Code"]["Location"])
+        # The emulator says http and takes https.
+        location = location._replace(scheme="https", netloc=f"{ADDRESS}:{port}").geturl()
+        with urllib.request.urlopen(location, context=ssl.create_default_context(cafile=trusted)) as answer:
+            archive = answer.read()
+        bootstrap = zipfile.ZipFile(io.BytesIO(archive)).read("bootstrap")
+        self.assertEqual(hashlib.sha256(bootstrap).digest(), hashlib.sha256(BUILT.read_bytes()).digest())
+        print(f"bootstrap: {len(bootstrap):,} bytes, archive: {len(archive):,} bytes ...", end=" ", flush=True)
+
+        event = json.loads((CHECKOUT / "events/base64-body.json").read_text())
+        event["body"] = "not Base64%"
+        broken = functions.invoke(FunctionName=name, Payload=json.dumps(event))
+        self.assertEqual(broken["FunctionError"], "Unhandled")
+        self.assertEqual(stack.status(KEY), 200)
+        self.assertEqual([line["result"] for line in stack.lines()], ["panic", "published"])
+
+    def test_three_commands_and_the_key_are_all_it_takes(self):
+        # SAM writes the answers into samconfig.toml: a checkout of its own keeps ours as it is.
+        checkout = folder / "checkout"
+        for path in ["template.yaml", "samconfig.toml", ".aws-sam"]:
+            copy = shutil.copytree if (CHECKOUT / path).is_dir() else shutil.copyfile
+            checkout.mkdir(exist_ok=True)
+            copy(CHECKOUT / path, checkout / path)
+        guided = pexpect.spawn(
+            str(SAM), ["deploy", "--guided"], cwd=checkout, encoding="utf-8", timeout=PATIENCE, dimensions=(50, 300)
+        )
+        for question, reply in [
+            ("Parameter WebhookSecret.*: ", KEY),
+            ("Confirm changes before deploy.*: ", ""),
+            ("Disable rollback.*: ", ""),
+            ("has no authentication. Is this okay.*: ", "y"),
+            ("SAM configuration environment.*: ", ""),
+            ("Deploy this changeset.*: ", "y"),
+        ]:
+            # Whatever is asked in between is answered as SAM proposes.
+            while guided.expect([question, r"\]\S*: "]) == 1:
+                guided.sendline("")
+            guided.sendline(reply)
+        guided.expect("Successfully created/updated stack - pollo-webhook")
+        guided.expect(pexpect.EOF)
+        self.assertNotIn(KEY, (checkout / "samconfig.toml").read_text())
+        stack = self.take_over("pollo-webhook")
+        self.assertEqual((stack.status(KEY), stack.status(NOBODYS_KEY)), (200, 401))
+
+    def test_cargo_lambda_deploys_it_too(self):
+        topic = sns.create_topic(Name="pollo-outcomes")["TopicArn"]
+        self.addCleanup(sns.delete_topic, TopicArn=topic)
+        trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        role = iam.create_role(RoleName="by-hand", AssumeRolePolicyDocument=policy(trust))["Role"]["Arn"]
+        self.addCleanup(iam.delete_role, RoleName="by-hand")
+        publish = {"Effect": "Allow", "Action": "sns:Publish", "Resource": topic}
+        iam.put_role_policy(RoleName="by-hand", PolicyName="publish", PolicyDocument=policy(publish))
+        self.addCleanup(iam.delete_role_policy, RoleName="by-hand", PolicyName="publish")
+        settings = folder / "deploy.env"
+        settings.write_text(f'WEBHOOK_SECRET="{KEY}"\nSNS_TOPIC_ARN={topic}\n')
+
+        cargo_lambda = ["env", f"SSL_CERT_FILE={trusted}", TOOLS / "cargo-lambda", "lambda"]
+        run(*cargo_lambda, "build", "--release", "--locked", "--output-format", "zip")
+        self.assertIn("bootstrap", zipfile.ZipFile(CHECKOUT / "target/lambda/pollo-webhook/bootstrap.zip").namelist())
+        run(*cargo_lambda, "build", "--release", "--locked")
+        options = ["--enable-function-url", "--memory", "256", "--timeout", "15", "--tracing", "active"]
+        options += ["--role", role, "--env-file", settings, "--endpoint-url", os.environ["AWS_ENDPOINT_URL"]]
+        run(*cargo_lambda, "deploy", *options, "pollo-webhook")
+        self.addCleanup(logs.delete_log_group, logGroupName="/aws/lambda/pollo-webhook")
+        self.addCleanup(functions.delete_function, FunctionName="pollo-webhook")
+
+        url = functions.get_function_url_config(FunctionName="pollo-webhook")["FunctionUrl"]
+        self.assertEqual(send(url, Webhook(SUCCESS, KEY))[0], 200)
+        self.assertEqual(send(url, Webhook(SUCCESS, NOBODYS_KEY))[0], 401)
+        statements = json.loads(functions.get_policy(FunctionName="pollo-webhook")["Policy"])["Statement"]
+        # The second, without which a URL made since October 2025 answers 403, came with cargo-lambda 1.9.2.
+        self.assertEqual(
+            {statement["Action"] for statement in statements}, {"lambda:InvokeFunctionUrl", "lambda:InvokeFunction"}
+        )
+
+
+def policy(statement):
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
