@@ -46,6 +46,7 @@ BUILT = CHECKOUT / ".aws-sam" / "build" / "Function" / "bootstrap"
 SUBSCRIBERS = CHECKOUT / "examples" / "subscribers"
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
+QUOTES = '""'
 
 OTHER_KEY = "YW5vdGhlciBrZXkgb2YgUG9sbG8ncw=="
 NOBODYS_KEY = "bm9ib2R5IGhhcyB0aGlzIGtleQ=="
@@ -147,7 +148,8 @@ def deploy_words(name, template, parameters):
     if template:
         words += ["-t", template, "--capabilities", "CAPABILITY_IAM"]
     if parameters:
-        words += ["--parameter-overrides", *(f"{key}={value}" for key, value in parameters.items())]
+        # SAM wants quotes around nothing.
+        words += ["--parameter-overrides", *(f"{key}={value or QUOTES}" for key, value in parameters.items())]
     return words
 
 
@@ -333,7 +335,8 @@ class Stack(unittest.TestCase):
 
         secret = secretsmanager.create_secret(Name="pollo-webhook-key", SecretString=KEY)
         self.addCleanup(secretsmanager.delete_secret, SecretId="pollo-webhook-key", ForceDeleteWithoutRecovery=True)
-        stack = self.deploy(WebhookSecretName="pollo-webhook-key")
+        self.deploy(WebhookSecret=OTHER_KEY)
+        stack = self.deploy(WebhookSecret="", WebhookSecretName="pollo-webhook-key")
         self.assertEqual(answers(), {"old": 200, "new": 401})
         for value, expected in [
             (f"{KEY},{OTHER_KEY}", {"old": 200, "new": 200}),
