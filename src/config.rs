@@ -3,6 +3,9 @@
 use std::env::{self, VarError};
 use std::time::Duration;
 
+use aws_sdk_sns::config::{Builder, Credentials};
+
+use crate::sdk::{self, ACCESS_KEY, SECRET_KEY, SESSION_TOKEN};
 use crate::signature::Verifier;
 use crate::topic::{NotATopicArn, TopicArn};
 
@@ -20,6 +23,8 @@ pub struct Config {
     pub verifier: Verifier,
     /// From `SNS_TOPIC_ARN`.
     pub topic: TopicArn,
+    /// From AWS's own variables.
+    pub sdk: Builder,
 }
 
 /// A variable that is missing or unreadable. The message names it and says what is expected; it never repeats a value.
@@ -39,6 +44,7 @@ impl ConfigError {
 fn expected(variable: &str) -> &'static str {
     match variable {
         SECRET => "the Base64 key from Pollo's webhook page, or several separated by commas",
+        ACCESS_KEY | SECRET_KEY => "the credentials of the function's role, which Lambda sets",
         TOPIC => "the ARN of an SNS topic, like arn:aws:sns:us-east-1:123456789012:pollo-outcomes",
         _ => "a whole number of seconds, like 300, or 0 to switch the check of timestamps off",
     }
@@ -75,7 +81,15 @@ impl Config {
         };
         let verifier =
             Verifier::new(&secret, Duration::from_secs(tolerance)).map_err(|error| ConfigError::new(SECRET, error))?;
-        Ok(Self { verifier, topic })
+        let credentials = Credentials::new(
+            required(ACCESS_KEY)?,
+            required(SECRET_KEY)?,
+            optional(SESSION_TOKEN)?,
+            None,
+            "the environment",
+        );
+        let sdk = sdk::config(credentials, |variable| lookup(variable).ok().filter(|value| !value.is_empty()));
+        Ok(Self { verifier, topic, sdk })
     }
 }
 
@@ -94,7 +108,8 @@ mod tests {
 
     fn read(environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
         Config::from_lookup(|variable| {
-            let found = environment.iter().find(|(name, _)| *name == variable);
+            let lambdas = [(ACCESS_KEY, "AKIDEXAMPLE"), (SECRET_KEY, "p4ssw%rd"), (SESSION_TOKEN, "p4ssw%rd")];
+            let found = environment.iter().chain(&lambdas).find(|(name, _)| *name == variable);
             found.map(|(_, value)| (*value).to_owned()).ok_or(VarError::NotPresent)
         })
     }
@@ -152,6 +167,28 @@ mod tests {
             assert!(!refusal.contains("p4ss"), "{refusal}");
             assert!(!refusal.contains('\n'), "{refusal}");
         }
+    }
+
+    #[test]
+    fn names_the_credentials_that_lambda_has_not_set() {
+        for variable in [ACCESS_KEY, SECRET_KEY] {
+            let environment = [(SECRET, "QUJDRA=="), (TOPIC, ARN), (ACCESS_KEY, "AKIDEXAMPLE"), (SECRET_KEY, "s")];
+            let error = Config::from_lookup(|name| {
+                let found = environment.iter().find(|(set, _)| *set == name && name != variable);
+                found.map(|(_, value)| (*value).to_owned()).ok_or(VarError::NotPresent)
+            })
+            .unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!("{variable}: not set; expected the credentials of the function's role, which Lambda sets")
+            );
+        }
+    }
+
+    #[test]
+    fn shows_no_secret_when_printed() {
+        let printed = format!("{:?}", read(&[(SECRET, "p4sswrd="), (TOPIC, ARN)]).unwrap());
+        assert!(!printed.contains("p4ss"), "{printed}");
     }
 
     #[test]

@@ -78,12 +78,17 @@
 //! | `WEBHOOK_SECRET` | the Base64 key from Pollo's webhook page, or several separated by commas | required |
 //! | `SNS_TOPIC_ARN` | the topic that outcomes go to; a name that ends in `.fifo` is a FIFO topic | required |
 //! | `WEBHOOK_TOLERANCE_SECONDS` | how far a timestamp may lie from now, to either side; `0` switches the check off, and any judgement of the timestamp's form | `300` |
+//!
+//! Of AWS's own variables: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`, which Lambda sets;
+//! `AWS_ENDPOINT_URL_SNS` and `AWS_ENDPOINT_URL`; `AWS_USE_FIPS_ENDPOINT` and `AWS_USE_DUALSTACK_ENDPOINT`. And
+//! `SSL_CERT_FILE` and `SSL_CERT_DIR`, which name roots to trust in place of Amazon's.
 
 mod config;
 mod handler;
 pub mod log;
 mod outcome;
 mod publisher;
+mod sdk;
 mod signature;
 mod topic;
 

@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::io;
 
-use aws_config::BehaviorVersion;
 use lambda_http::{Error, Request, service_fn};
 use lambda_runtime::tracing::{self, subscriber::util::SubscriberInitExt as _};
 use pollo_webhook::{Config, Handler, SnsPublisher, log};
@@ -11,7 +10,7 @@ use pollo_webhook::{Config, Handler, SnsPublisher, log};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     log::subscriber(io::stdout).init();
-    let Config { verifier, topic } = match Config::from_env() {
+    let Config { verifier, topic, sdk } = match Config::from_env() {
         Ok(config) => config,
         Err(error) => {
             tracing::error!(result = "not_configured", detail = %error);
@@ -19,8 +18,7 @@ async fn main() -> Result<(), Error> {
             std::process::exit(1);
         }
     };
-    let sdk_config = aws_config::load_defaults(BehaviorVersion::latest()).await;
-    let handler = Handler::new(verifier, SnsPublisher::new(&sdk_config, topic));
+    let handler = Handler::new(verifier, SnsPublisher::new(sdk, topic));
     let handler: &'static Handler = Box::leak(Box::new(handler));
     let runtime =
         lambda_http::runtime(service_fn(async |request: Request| Ok::<_, Infallible>(handler.handle(&request).await)));

@@ -3,11 +3,10 @@
 use std::error::Error as _;
 use std::time::Duration;
 
-use aws_config::SdkConfig;
-use aws_config::retry::RetryConfig;
-use aws_config::timeout::TimeoutConfig;
 use aws_sdk_sns::Client;
-use aws_sdk_sns::config::Region;
+use aws_sdk_sns::config::retry::RetryConfig;
+use aws_sdk_sns::config::timeout::TimeoutConfig;
+use aws_sdk_sns::config::{Builder, Region};
 use aws_sdk_sns::error::{ProvideErrorMetadata as _, SdkError};
 use aws_sdk_sns::operation::publish::PublishError as SnsPublishError;
 use aws_sdk_sns::types::MessageAttributeValue;
@@ -88,10 +87,10 @@ pub struct SnsPublisher {
 }
 
 impl SnsPublisher {
-    /// A client for the region of `topic`, with credentials, endpoint and HTTP client from `sdk_config`. Its connection
-    /// lives as long as it does.
-    pub fn new(sdk_config: &SdkConfig, topic: TopicArn) -> Self {
-        let config = aws_sdk_sns::config::Builder::from(sdk_config)
+    /// A client for the region of `topic`, with credentials, endpoint and HTTP client from `sdk`. Its connection lives as
+    /// long as it does.
+    pub fn new(sdk: Builder, topic: TopicArn) -> Self {
+        let config = sdk
             .region(Region::new(topic.region().to_owned()))
             .timeout_config(
                 TimeoutConfig::builder()
@@ -150,15 +149,14 @@ fn fifo_id(id: String) -> String {
 
 #[cfg(test)]
 mod tests {
-    use aws_config::BehaviorVersion;
+    use aws_sdk_sns::config::BehaviorVersion;
 
     use super::*;
 
     #[test]
     fn bounds_each_call_and_its_retries() {
         let topic = "arn:aws:sns:us-east-1:123456789012:pollo-outcomes".parse().unwrap();
-        let sdk_config = SdkConfig::builder().behavior_version(BehaviorVersion::latest()).build();
-        let publisher = SnsPublisher::new(&sdk_config, topic);
+        let publisher = SnsPublisher::new(Builder::new().behavior_version(BehaviorVersion::latest()), topic);
         let config = publisher.client.config();
         let timeouts = config.timeout_config().unwrap();
         assert_eq!(timeouts.connect_timeout(), Some(CONNECT_TIMEOUT));

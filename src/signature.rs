@@ -236,7 +236,7 @@ pub(crate) mod testing {
     pub(crate) const KEY: &str = "cG9sbG8td2ViaG9vay1wdWJsaXNoZWQtdGVzdC1rZXk=";
 
     pub(crate) fn sign(key: &[u8], id: &str, timestamp: &str, body: &[u8]) -> String {
-        use aws_lc_rs::hmac;
+        use ring::hmac;
         let key = hmac::Key::new(hmac::HMAC_SHA256, key);
         let content = [id.as_bytes(), b".", timestamp.as_bytes(), b".", body].concat();
         general_purpose::STANDARD.encode(hmac::sign(&key, &content))

@@ -1,5 +1,6 @@
 """The compiled function under the Lambda emulator, with an emulator of SNS and SQS behind it: `make test`."""
 
+import contextlib
 import fnmatch
 import http.server
 import json
@@ -7,8 +8,10 @@ import os
 import re
 import shlex
 import socket
+import ssl
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import unittest
@@ -19,6 +22,7 @@ sys.path.insert(0, str(CHECKOUT / "local"))
 
 import parts
 import yaml
+from certificate import self_signed_certificate
 from parts import KEY, TOOLS, Broken
 from pollo import Webhook
 
@@ -33,6 +37,41 @@ def setUpModule():
     emulator = parts.sns()
     sns = emulator.__enter__()
     unittest.addModuleCleanup(emulator.__exit__, None, None, None)
+
+
+@contextlib.contextmanager
+def bare_sns(context=None):
+    """An SNS that accepts everything, over TLS if there is a `context`. Gives its address and its connections."""
+    connections = []
+
+    class Sns(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def setup(self):
+            super().setup()
+            connections.append(self)
+
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            answer = b"<PublishResponse><PublishResult><MessageId>m</MessageId></PublishResult></PublishResponse>"
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_):
+            pass
+
+    class Server(http.server.ThreadingHTTPServer):
+        def handle_error(self, *_):
+            pass  # A client that does not trust it hangs up.
+
+    with Server(("127.0.0.1", 0), Sns) as server:
+        if context:
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}", connections
+        server.shutdown()
 
 
 class Template(yaml.SafeLoader):
@@ -341,33 +380,26 @@ class EndToEnd(unittest.TestCase):
         self.assertEqual(len(self.queue.take()), 1)
 
     def test_one_connection_to_sns_serves_all_webhooks(self):
-        connections = []
-
-        class Sns(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def setup(self):
-                super().setup()
-                connections.append(self)
-
-            def do_POST(self):
-                self.rfile.read(int(self.headers["Content-Length"]))
-                answer = b"<PublishResponse><PublishResult><MessageId>m</MessageId></PublishResult></PublishResponse>"
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
-
-            def log_message(self, *_):
-                pass
-
-        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Sns) as server:
-            threading.Thread(target=server.serve_forever, daemon=True).start()
-            self.start(AWS_ENDPOINT_URL_SNS=f"http://127.0.0.1:{server.server_port}")
+        with bare_sns() as (address, connections):
+            self.start(AWS_ENDPOINT_URL_SNS=f"http://{address}")
             for _ in range(3):
                 self.assertEqual(self.send(Webhook(SUCCESS, KEY))[0], 200)
-            server.shutdown()
         self.assertEqual(len(connections), 1)
+
+    def test_it_trusts_amazons_roots_alone_unless_others_are_named(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        trusted, key = self_signed_certificate(Path(folder.name))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(trusted, key)
+        with bare_sns(context) as (address, _):
+            self.start(AWS_ENDPOINT_URL_SNS=f"https://{address}")
+            status, _, line = self.send(Webhook(SUCCESS, KEY))
+            self.assertEqual((status, line["code"]), (503, "DispatchFailure"))
+            self.assertIn("certificate", line["detail"])
+            for variable, named in [("SSL_CERT_FILE", trusted), ("SSL_CERT_DIR", folder.name)]:
+                self.start(AWS_ENDPOINT_URL_SNS=f"https://{address}", **{variable: str(named)})
+                self.assertEqual(self.send(Webhook(SUCCESS, KEY))[0], 200, variable)
 
     def test_cargo_lambda_reads_the_local_settings(self):
         port = parts.free_port()

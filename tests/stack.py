@@ -8,11 +8,9 @@ concurrency of a real account.
 """
 
 import contextlib
-import datetime
 import hashlib
 import http.client
 import io
-import ipaddress
 import json
 import os
 import shutil
@@ -33,10 +31,7 @@ sys.path.insert(0, str(CHECKOUT / "local"))
 import boto3
 import parts
 import pexpect
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from certificate import self_signed_certificate
 from parts import ADDRESS, KEY, PATIENCE, TOOLS
 from pollo import Webhook
 
@@ -54,39 +49,12 @@ SUCCESS = b'{"taskId":"cm9ap1d4e0001","status":"succeed","credit":12}'
 FAILURE = b'{"taskId":"cm9ap1d4e0001","status":"failed"}'
 
 
-def certificate(folder):
-    """Makes a certificate for this address. Gives the files of it and of its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, ADDRESS)])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(ADDRESS)), x509.DNSName("localhost")]),
-            critical=False,
-        )
-        .sign(key, hashes.SHA256())
-    )
-    files = folder / "certificate.pem", folder / "key.pem"
-    files[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    files[1].write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return files
-
-
 def setUpModule():
     global folder, port, trusted
     stack = contextlib.ExitStack()
     unittest.addModuleCleanup(stack.close)
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-    trusted, key = certificate(folder)
+    trusted, key = self_signed_certificate(folder)
     port = parts.free_port()
     url = f"https://{ADDRESS}:{port}"
     # The function inherits it, but for its settings, its credentials and the address of the emulator.
@@ -446,6 +414,8 @@ class Stack(unittest.TestCase):
         run(*cargo_lambda, "build", "--release", "--locked", "--output-format", "zip")
         self.assertIn("bootstrap", zipfile.ZipFile(CHECKOUT / "target/lambda/pollo-webhook/bootstrap.zip").namelist())
         run(*cargo_lambda, "build", "--release", "--locked")
+        # What is measured of the one holds for the other.
+        self.assertEqual((CHECKOUT / "target/lambda/pollo-webhook/bootstrap").read_bytes(), BUILT.read_bytes())
         options = ["--enable-function-url", "--memory", "256", "--timeout", "15", "--tracing", "active"]
         options += ["--role", role, "--env-file", settings, "--endpoint-url", os.environ["AWS_ENDPOINT_URL"]]
         run(*cargo_lambda, "deploy", *options, "pollo-webhook")

@@ -6,8 +6,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use aws_config::{BehaviorVersion, SdkConfig};
-use aws_sdk_sns::config::Credentials;
 use lambda_http::http::HeaderMap;
 use lambda_runtime::tracing::instrument::WithSubscriber as _;
 use pollo_webhook::{Config, Handler, SnsPublisher};
@@ -58,12 +56,18 @@ impl Function {
         let number = NUMBER.fetch_add(1, Ordering::SeqCst);
         let topic = format!("arn:aws:sns:test-{number}:123456789012:pollo-outcomes");
         let config = Config::from_lookup(|variable| {
-            let usual = [("WEBHOOK_SECRET", KEY), ("SNS_TOPIC_ARN", &*topic)];
+            let usual = [
+                ("WEBHOOK_SECRET", KEY),
+                ("SNS_TOPIC_ARN", &*topic),
+                ("AWS_ACCESS_KEY_ID", "test"),
+                ("AWS_SECRET_ACCESS_KEY", "test"),
+                ("AWS_ENDPOINT_URL_SNS", url),
+            ];
             let mut all = environment.iter().chain(&usual);
             all.find(|(name, _)| *name == variable).map(|(_, value)| (*value).to_owned()).ok_or(VarError::NotPresent)
         });
-        let Config { verifier, topic } = config.unwrap();
-        let publisher = SnsPublisher::new(&sdk_config(url).await, topic.clone());
+        let Config { verifier, topic, sdk } = config.unwrap();
+        let publisher = SnsPublisher::new(sdk, topic.clone());
         Self { handler: Handler::new(verifier, publisher), topic: topic.as_str().to_owned(), sns }
     }
 
@@ -99,15 +103,6 @@ impl Function {
         assert_eq!(parts.headers["content-type"], "application/json");
         Answer { status: parts.status.as_u16(), headers: parts.headers, body, log, took }
     }
-}
-
-/// The SDK's configuration as `main` loads it, but for credentials and endpoint.
-async fn sdk_config(endpoint: &str) -> SdkConfig {
-    aws_config::defaults(BehaviorVersion::latest())
-        .credentials_provider(Credentials::new("test", "test", None, None, "tests"))
-        .endpoint_url(endpoint)
-        .load()
-        .await
 }
 
 /// What was logged.

@@ -1,8 +1,8 @@
 //! Pollo's part: webhooks signed with another implementation of HMAC than the function's, as function-URL events.
 
-use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use ring::hmac;
 use serde_json::{Value, json};
 
 /// The key and the time of the sample events.
