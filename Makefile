@@ -56,13 +56,13 @@ stack: python
 	.tools/sam/bin/python tests/stack.py
 	FUNCTION_BINARY=$(CURDIR)/.aws-sam/build/Function/bootstrap .tools/emulators/bin/python tests/end_to_end.py
 
-HARNESS = cd benches && CARGO_TARGET_DIR=$(CURDIR)/target cargo build --quiet --locked
+BUILD_BENCHES = cd benches && CARGO_TARGET_DIR=$(CURDIR)/target cargo build --quiet --locked
 
 # What cargo-lambda builds is what SAM builds, with the same command.
 .PHONY: guard
 guard: python
 	@$(PYTHON) local/tools.py sam
-	$(HARNESS) --release -p harness
+	$(BUILD_BENCHES) --release -p harness
 	PATH="$(CURDIR)/.tools/sam/bin:$$PATH" cargo lambda build --release --locked --output-format zip
 	PATH="$(CURDIR)/.tools/sam/bin:$$PATH" cargo lambda build --release --locked
 	target/release/harness guard target/lambda/pollo-webhook/bootstrap
@@ -72,9 +72,9 @@ guard: python
 .PHONY: bench
 bench: tools
 	cargo build --release --locked
-	$(HARNESS) --release -p harness
-	$(HARNESS) --release -p plain
-	$(HARNESS) --profile small -p floor
+	$(BUILD_BENCHES) --release -p harness
+	$(BUILD_BENCHES) --release -p plain
+	$(BUILD_BENCHES) --profile small -p floor
 	! command -v npm >/dev/null || (cd benches/node && npm ci --no-audit --no-fund --loglevel=error && npm run --silent bundle)
 	target/release/harness compare
 	cargo bench --locked --bench verification
@@ -82,7 +82,7 @@ bench: tools
 .PHONY: curve
 curve:
 	cargo build --release --locked
-	$(HARNESS) --release -p harness
+	$(BUILD_BENCHES) --release -p harness
 	target/release/harness curve
 
 .PHONY: smoke

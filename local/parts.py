@@ -114,7 +114,7 @@ def emulator(service, port, command, **options):
         reason = os.strerror(error.errno)
         raise Broken(f"Port {port} of {ADDRESS} cannot be had ({reason}): {service.upper()}_PORT=... names another.")
     if not command[0].exists():
-        raise Broken(f"{command[0]} is missing: `make tools` brings it.")
+        raise Broken(f"{command[0]} is missing: start this through make, which brings it.")
     last = collections.deque(maxlen=20)
     with started(command, last.append, **options) as (process, reader):
         deadline = time.monotonic() + PATIENCE

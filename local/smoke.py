@@ -25,7 +25,10 @@ def answer(url, webhook):
 
 def main():
     url = sys.argv[1] if len(sys.argv) == 2 else ""
-    keys = [key for key in os.environ.get("WEBHOOK_SECRET", "").split(",") if key_bytes(key)]
+    try:
+        keys = [key for key in os.environ.get("WEBHOOK_SECRET", "").split(",") if key_bytes(key)]
+    except ValueError:
+        sys.exit("WEBHOOK_SECRET holds a key that is not Base64")
     if not url.startswith(("https://", "http://")):
         sys.exit("URL=... must name the function's URL, the output WebhookUrl of the stack")
     if not keys:

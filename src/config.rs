@@ -5,13 +5,18 @@ use std::time::Duration;
 
 use aws_sdk_sns::config::{Builder, Credentials};
 
-use crate::sdk::{self, ACCESS_KEY, SECRET_KEY, SESSION_TOKEN};
+use crate::sdk;
 use crate::signature::Verifier;
 use crate::topic::{NotATopicArn, TopicArn};
 
 const SECRET: &str = "WEBHOOK_SECRET";
 const TOPIC: &str = "SNS_TOPIC_ARN";
 const TOLERANCE: &str = "WEBHOOK_TOLERANCE_SECONDS";
+
+/// The credentials of the function's role.
+const ACCESS_KEY: &str = "AWS_ACCESS_KEY_ID";
+const SECRET_KEY: &str = "AWS_SECRET_ACCESS_KEY";
+const SESSION_TOKEN: &str = "AWS_SESSION_TOKEN";
 
 /// Five minutes: for as long a FIFO topic drops a repeated message, so that a captured one has no effect there.
 const DEFAULT_TOLERANCE_SECONDS: u64 = 300;

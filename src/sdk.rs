@@ -14,18 +14,13 @@ use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 /// (<https://www.amazontrust.com/repository/>). The first of them to expire does so on 2037-12-31.
 const AMAZON_ROOTS: &str = include_str!("amazon-roots.pem");
 
-/// Credentials of the function's role, which Lambda replaces by replacing the process.
-pub(crate) const ACCESS_KEY: &str = "AWS_ACCESS_KEY_ID";
-pub(crate) const SECRET_KEY: &str = "AWS_SECRET_ACCESS_KEY";
-pub(crate) const SESSION_TOKEN: &str = "AWS_SESSION_TOKEN";
-
 /// The SDK's configuration by the variables that all of AWS's SDKs share. `variable` gives those that are set.
 pub(crate) fn config(credentials: Credentials, variable: impl Fn(&str) -> Option<String>) -> Builder {
     let is_true = |name| variable(name).is_some_and(|text| text.eq_ignore_ascii_case("true"));
     let mut config = Builder::new()
         .behavior_version(BehaviorVersion::latest())
         .credentials_provider(credentials)
-        // They never change, and what stalls runs into the time-out of the attempt.
+        // They never change (Lambda replaces them with the process), and what stalls runs into the time-out of the attempt.
         .identity_cache(IdentityCache::no_cache())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .http_client(https(variable("SSL_CERT_FILE").or_else(|| variable("SSL_CERT_DIR")).is_some()));

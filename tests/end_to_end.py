@@ -265,8 +265,9 @@ class EndToEnd(unittest.TestCase):
         self.start(SNS_TOPIC_ARN="arn:aws:sns:us-east-1:123456789012:gone").send(Webhook(SUCCESS, KEY))
         lines.append(json.loads(self.function.log()))
 
+        patterns = metrics()
         counted = [
-            (line["result"], sorted(name for name, pattern in metrics().items() if counts(pattern, line)))
+            (line["result"], sorted(name for name, pattern in patterns.items() if counts(pattern, line)))
             for line in lines
         ]
         self.assertEqual(
@@ -289,7 +290,7 @@ class EndToEnd(unittest.TestCase):
         promised = set(re.findall(r"`([a-z_]+)`", answers))
         self.assertEqual({result for result, _ in counted}, promised - {"result"})
         # What each metric looks at is really there: without it, the line is not counted.
-        for name, pattern in metrics().items():
+        for name, pattern in patterns.items():
             for field in re.findall(r"\$\.(\w+)", pattern):
                 seen = [line for line in lines if counts(pattern, line) and field in line]
                 self.assertNotEqual(seen, [], f"{field} of {name} is in no line")
@@ -302,6 +303,7 @@ class EndToEnd(unittest.TestCase):
             (KEY, self.function.url, 0, ["Signed with key 1: 200", "Forged: 401"]),
             (f"{KEY},bm90IHRoZSBrZXk=", self.function.url, 1, ["Signed with key 2: 401", "should have been 200"]),
             ("", self.function.url, 1, ["WEBHOOK_SECRET is not set or empty"]),
+            ("a", self.function.url, 1, ["WEBHOOK_SECRET holds a key that is not Base64"]),
             (KEY, "", 1, ["URL=... must name the function's URL"]),
             (KEY, f"http://127.0.0.1:{parts.free_port()}/", 1, ["cannot be reached"]),
         ]:

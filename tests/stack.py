@@ -164,6 +164,10 @@ class Deployed:
     def status(self, key, body=SUCCESS):
         return self.send(Webhook(body, key))[0]
 
+    def answers(self):
+        """The statuses of the answers to a webhook signed with the old key, and to one with the new."""
+        return {"old": self.status(KEY), "new": self.status(OTHER_KEY)}
+
     def lines(self):
         """What the function has logged, without the platform's own lines."""
         events = logs.filter_log_events(logGroupName=self.outputs["LogGroupName"])["events"]
@@ -182,14 +186,10 @@ def send(url, webhook):
 
 def take(url, expected):
     """Takes `expected` messages out of a queue, and looks whether there are more: pairs of body and attributes."""
-    messages, deadline = [], time.monotonic() + PATIENCE
+    queue, messages, deadline = parts.Queue(url, url, sqs), [], time.monotonic() + PATIENCE
     while True:
-        received = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, MessageAttributeNames=["All"])
-        for message in received.get("Messages", []):
-            attributes = message.get("MessageAttributes", {})
-            messages.append((message["Body"], {name: value["StringValue"] for name, value in attributes.items()}))
-            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-        if not received.get("Messages") and (len(messages) >= expected or time.monotonic() > deadline):
+        messages += queue.take()
+        if len(messages) >= expected or time.monotonic() > deadline:
             return messages
 
 
@@ -287,32 +287,26 @@ class Stack(unittest.TestCase):
             self.assertCountEqual(alarm["AlarmActions"], [topic, stack.resources["AlarmTopic"]])
 
     def test_the_key_is_changed_without_a_gap(self):
-        def answers():
-            return {"old": stack.status(KEY), "new": stack.status(OTHER_KEY)}
-
         stack = self.deploy(WebhookSecret=KEY)
-        self.assertEqual(answers(), {"old": 200, "new": 401})
+        self.assertEqual(stack.answers(), {"old": 200, "new": 401})
         stack = self.deploy(WebhookSecret=f"{KEY},{OTHER_KEY}")
-        self.assertEqual(answers(), {"old": 200, "new": 200})
+        self.assertEqual(stack.answers(), {"old": 200, "new": 200})
         stack = self.deploy(WebhookSecret=OTHER_KEY)
-        self.assertEqual(answers(), {"old": 401, "new": 200})
+        self.assertEqual(stack.answers(), {"old": 401, "new": 200})
 
     def test_a_key_in_secrets_manager_is_read_again_when_its_version_is_named(self):
-        def answers():
-            return {"old": stack.status(KEY), "new": stack.status(OTHER_KEY)}
-
         secret = secretsmanager.create_secret(Name="pollo-webhook-key", SecretString=KEY)
         self.addCleanup(secretsmanager.delete_secret, SecretId="pollo-webhook-key", ForceDeleteWithoutRecovery=True)
         self.deploy(WebhookSecret=OTHER_KEY)
         stack = self.deploy(WebhookSecret="", WebhookSecretName="pollo-webhook-key")
-        self.assertEqual(answers(), {"old": 200, "new": 401})
+        self.assertEqual(stack.answers(), {"old": 200, "new": 401})
         for value, expected in [
             (f"{KEY},{OTHER_KEY}", {"old": 200, "new": 200}),
             (OTHER_KEY, {"old": 401, "new": 200}),
         ]:
             version = secretsmanager.put_secret_value(SecretId=secret["ARN"], SecretString=value)["VersionId"]
             stack = self.deploy(WebhookSecretVersion=version)
-            self.assertEqual(answers(), expected)
+            self.assertEqual(stack.answers(), expected)
 
     def test_a_key_given_twice_or_not_at_all_is_refused_with_a_sentence(self):
         for parameters, sentence in [

@@ -1,14 +1,14 @@
 //! The function beside the same work in Python, in Node, in plain Rust, and without any library: one run, in turn.
 
 use std::fmt::Write as _;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
-use std::{env, fs};
 
 use crate::chart::bars;
 use crate::stage::Stage;
-use crate::{checkout, event, median};
+use crate::{built, checkout, event, median};
 
 /// How often each is started. The first round warms the machine up and is not counted.
 const ROUNDS: usize = 31;
@@ -33,26 +33,27 @@ const FIGURES: [(&str, &str); 6] = [
 ];
 
 pub fn run() {
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| checkout().join("target"), PathBuf::from);
     let mut left_out = Vec::new();
     let mut peers = Vec::new();
     for (name, command) in [
-        ("pollo-webhook".to_owned(), vec![target.join("release/pollo-webhook")]),
-        ("no library, the floor".to_owned(), vec![target.join("small/floor")]),
-        ("plain Rust".to_owned(), vec![target.join("release/plain")]),
-        named("node", "Node, AWS SDK 3", vec!["node".into(), target.join("node/handler.mjs")]),
-        named(
-            "python3",
-            "Python, boto3",
+        ("pollo-webhook".to_owned(), vec![built("release/pollo-webhook")]),
+        ("no library, the floor".to_owned(), vec![built("small/floor")]),
+        ("plain Rust".to_owned(), vec![built("release/plain")]),
+        (format!("Node{}, AWS SDK 3", version("node")), vec!["node".into(), built("node/handler.mjs")]),
+        (
+            format!("Python{}, boto3", version("python3")),
             vec![checkout().join(".tools/emulators/bin/python"), checkout().join("benches/python/handler.py")],
         ),
     ] {
-        match command.iter().find(|part| part.components().count() > 1 && !part.exists()) {
-            None if !name.is_empty() => peers.push(Peer { name, command, figures: Vec::new() }),
-            _ => left_out.push(command[0].display().to_string()),
+        let there = |part: &PathBuf| part.exists() || !output(&part.to_string_lossy(), &["--version"]).is_empty();
+        if command.iter().all(there) {
+            peers.push(Peer { name, command, figures: Vec::new() });
+        } else {
+            left_out.push(name);
         }
     }
-    assert!(peers.len() >= 3, "nothing to compare: `make bench` builds it");
+    let rust = ["pollo-webhook", "no library, the floor", "plain Rust"];
+    assert!(peers.iter().map(|peer| &*peer.name).take(3).eq(rust), "`make bench` builds what is missing: {left_out:?}");
 
     let mut page = format!(
         "# Benchmark\n\nMade by `make bench` on {}, {}: medians of {} starts of each, in turn. Everything is on one \
@@ -81,17 +82,14 @@ pub fn run() {
     println!("{page}");
 }
 
-fn named(program: &str, name: &str, command: Vec<PathBuf>) -> (String, Vec<PathBuf>) {
-    let version = output(program, &["--version"]);
-    let version = version.trim_start_matches(|c: char| !c.is_ascii_digit());
-    let (language, rest) = name.split_once(',').unwrap_or((name, ""));
-    (if version.is_empty() { String::new() } else { format!("{language} {version},{rest}") }, command)
+/// With a space before it, or nothing if the program is not there.
+fn version(program: &str) -> String {
+    let printed = output(program, &["--version"]);
+    printed.find(|c: char| c.is_ascii_digit()).map_or_else(String::new, |start| format!(" {}", &printed[start..]))
 }
 
 fn measure(peers: &mut [Peer], over_tls: bool) {
-    let folder = env::temp_dir().join(format!("pollo-webhook-bench-{}", std::process::id()));
-    fs::create_dir_all(&folder).expect("a folder for the certificate");
-    let stage = Stage::new(over_tls, &folder);
+    let stage = Stage::new(over_tls);
     let (webhook, forged) = (event("succeed.json"), event("wrong-signature.json"));
     for peer in &mut *peers {
         peer.figures.clear();
@@ -106,7 +104,6 @@ fn measure(peers: &mut [Peer], over_tls: bool) {
         }
     }
     eprintln!();
-    let _ = fs::remove_dir_all(folder);
 }
 
 fn start_and_call(stage: &Stage, command: &[PathBuf], webhook: &str, forged: &str) -> [f64; FIGURES.len()] {

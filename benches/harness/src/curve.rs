@@ -4,11 +4,11 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
-use std::{env, fs, io};
+use std::{fs, io};
 
 use crate::chart::line;
 use crate::stage::Stage;
-use crate::{checkout, event, median};
+use crate::{built, checkout, event, median};
 
 const STARTS: usize = 101;
 const MEGABYTES: [u64; 6] = [128, 192, 256, 512, 1024, 1769];
@@ -16,11 +16,8 @@ const MEGABYTES: [u64; 6] = [128, 192, 256, 512, 1024, 1769];
 const PRICE: f64 = 0.000_016_666_7;
 
 pub fn run() {
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| checkout().join("target"), PathBuf::from);
-    let binary = target.join("release/pollo-webhook");
-    let folder = env::temp_dir().join(format!("pollo-webhook-curve-{}", std::process::id()));
-    fs::create_dir_all(&folder).expect("a folder for the certificate");
-    let stage = Stage::new(true, &folder);
+    let binary = built("release/pollo-webhook");
+    let stage = Stage::new(true);
     let webhook = event("succeed.json");
     let mut points = Vec::new();
     println!("| memory, MB | start to first answer, ms | price of a million such starts, $ |\n|---|---|---|");
@@ -34,7 +31,6 @@ pub fn run() {
     }
     let title = "Start to first answer by memory, and the price of a million of them";
     fs::write(checkout().join("docs/memory.svg"), line(title, &points)).expect("docs can be written to");
-    let _ = fs::remove_dir_all(folder);
 }
 
 fn first_answer(stage: &Stage, binary: &Path, group: &Group, webhook: &str) -> f64 {

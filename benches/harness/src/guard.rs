@@ -12,6 +12,10 @@ const WEBHOOKS: u64 = 20;
 
 /// Counts, and holds the counts against the ceilings of `benches/ceilings.txt`.
 pub fn run(binary: &Path) -> ExitCode {
+    assert!(
+        Command::new("valgrind").arg("--version").stdout(Stdio::null()).status().is_ok(),
+        "valgrind is missing: install it (Debian and Ubuntu: apt install valgrind)"
+    );
     let (webhook, forged) = (event("succeed.json"), event("wrong-signature.json"));
     let init = count(binary, &[]);
     let first = count(binary, &[(&webhook, 1)]);
@@ -46,30 +50,22 @@ pub fn run(binary: &Path) -> ExitCode {
 
 /// The instructions of a process that answers the events, each as often as is said, and then ends.
 fn count(binary: &Path, events: &[(&String, u64)]) -> u64 {
-    let folder = std::env::temp_dir().join(format!("pollo-webhook-guard-{}", std::process::id()));
-    fs::create_dir_all(&folder).expect("a folder for the certificate");
-    let stage = Stage::new(true, &folder);
+    let stage = Stage::new(true);
     let mut command = Command::new("valgrind");
     command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(binary).stderr(Stdio::piped());
-    assert!(
-        Command::new("valgrind").arg("--version").stdout(Stdio::null()).status().is_ok(),
-        "valgrind is missing: install it (Debian and Ubuntu: apt install valgrind)"
-    );
     let mut function = stage.start(&mut command);
-    let mut ready = function.wait_until_ready();
     for (event, times) in events {
         for _ in 0..*times {
+            let ready = function.wait_until_ready();
             function.invoke(ready, event);
-            ready = function.wait_until_ready();
         }
     }
-    let _ = ready;
+    function.wait_until_ready();
     let mut printed = function.process.stderr.take().expect("piped");
     let terminated = Command::new("kill").arg(function.process.id().to_string()).status();
     assert!(terminated.is_ok_and(|status| status.success()), "kill");
     let mut text = String::new();
     printed.read_to_string(&mut text).expect("text");
-    let _ = fs::remove_dir_all(folder);
     let collected = text.lines().find_map(|line| line.split_once("Collected : ")?.1.trim().parse().ok());
     collected.unwrap_or_else(|| panic!("valgrind has not counted:\n{text}"))
 }

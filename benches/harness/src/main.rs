@@ -6,7 +6,7 @@ mod curve;
 mod guard;
 mod stage;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::{env, fs};
 
@@ -18,6 +18,11 @@ fn event(name: &str) -> String {
 
 fn checkout() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+/// What cargo has built, by its path within the folder for it.
+fn built(path: &str) -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| checkout().join("target"), PathBuf::from).join(path)
 }
 
 fn main() -> ExitCode {

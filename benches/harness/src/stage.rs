@@ -5,7 +5,7 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,13 +17,16 @@ use rustls::{ServerConfig, ServerConnection};
 /// Longest wait for anything.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+const CERTIFICATE: &str = "certificate.pem";
+
 const PUBLISHED: &str = "<PublishResponse><PublishResult><MessageId>m</MessageId></PublishResult></PublishResponse>";
 
 pub struct Stage {
     runtime_api: TcpListener,
     sns: TcpListener,
     tls: Option<Arc<ServerConfig>>,
-    certificate: PathBuf,
+    /// Holds the certificate, and goes with the stage.
+    folder: PathBuf,
 }
 
 /// A function that runs.
@@ -51,16 +54,17 @@ struct Connection {
 }
 
 impl Stage {
-    /// SNS over TLS if `over_tls`, with a certificate in `folder`.
-    pub fn new(over_tls: bool, folder: &Path) -> Self {
+    /// SNS over TLS if `over_tls`.
+    pub fn new(over_tls: bool) -> Self {
         let listen = || {
             let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
             listener.set_nonblocking(true).expect("a listener that does not block");
             listener
         };
         let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
-        let certificate = folder.join("certificate.pem");
-        fs::write(&certificate, made.cert.pem()).expect("a folder to write to");
+        let folder = env::temp_dir().join(format!("pollo-webhook-stage-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder for the certificate");
+        fs::write(folder.join(CERTIFICATE), made.cert.pem()).expect("a folder to write to");
         let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
         let tls = ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
             .with_safe_default_protocol_versions()
@@ -68,13 +72,14 @@ impl Stage {
             .with_no_client_auth()
             .with_single_cert(vec![made.cert.der().clone()], key)
             .expect("a certificate with its key");
-        Self { runtime_api: listen(), sns: listen(), tls: over_tls.then(|| tls.into()), certificate }
+        Self { runtime_api: listen(), sns: listen(), tls: over_tls.then(|| tls.into()), folder }
     }
 
     /// Starts a function.
     pub fn start(&self, command: &mut Command) -> Function<'_> {
         let port = |listener: &TcpListener| listener.local_addr().expect("an address").port();
         let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let certificate = self.folder.join(CERTIFICATE);
         // Nothing else of this machine's: roots that are named here would be read by the function too.
         let inherited = ["PATH", "HOME", "LANG"].into_iter().filter_map(|name| Some((name, env::var_os(name)?)));
         command
@@ -82,7 +87,7 @@ impl Stage {
             .envs(inherited)
             .env("AWS_LAMBDA_RUNTIME_API", format!("127.0.0.1:{}", port(&self.runtime_api)))
             .env("AWS_ENDPOINT_URL_SNS", format!("{scheme}://127.0.0.1:{}", port(&self.sns)))
-            .envs(["SSL_CERT_FILE", "AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"].map(|name| (name, &self.certificate)))
+            .envs(["SSL_CERT_FILE", "AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"].map(|name| (name, &certificate)))
             .envs([
                 ("AWS_LAMBDA_FUNCTION_NAME", "pollo-webhook"),
                 ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
@@ -100,6 +105,12 @@ impl Stage {
             .stdout(Stdio::null());
         let process = command.spawn().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
         Function { stage: self, process, connections: Vec::new(), held: Duration::ZERO, published: 0 }
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
