@@ -4,6 +4,7 @@ use std::env::{self, VarError};
 use std::time::Duration;
 
 use aws_sdk_sns::config::{Builder, Credentials};
+use zeroize::Zeroizing;
 
 use crate::sdk;
 use crate::signature::Verifier;
@@ -78,7 +79,7 @@ impl Config {
         };
         let required = |variable| optional(variable)?.ok_or(ConfigError::new(variable, "not set"));
 
-        let secret = required(SECRET)?;
+        let secret = Zeroizing::new(required(SECRET)?);
         let topic = required(TOPIC)?.trim().parse().map_err(|error: NotATopicArn| ConfigError::new(TOPIC, error))?;
         let tolerance = match optional(TOLERANCE)? {
             Some(text) => parse_seconds(text.trim()).ok_or(ConfigError::new(TOLERANCE, "not a whole number"))?,

@@ -12,6 +12,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig, ge
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use subtle::{Choice, ConstantTimeEq as _};
+use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 /// Length of an HMAC-SHA-256, in bytes.
 const TAG_BYTES: usize = 32;
@@ -97,11 +98,17 @@ impl<'a> VerifiedWebhook<'a> {
     }
 }
 
-/// The keys and the tolerance that messages are held against.
+/// The keys and the tolerance that messages are held against. What is made of a key is wiped when it is dropped.
 pub struct Verifier {
     keys: Vec<Hmac<Sha256>>,
     tolerance: Duration,
 }
+
+// An HMAC is made of two states of SHA-256 and a block of the message, and says nothing of its own about being wiped.
+const _: () = {
+    const fn is_wiped<T: ZeroizeOnDrop>() {}
+    is_wiped::<Sha256>();
+};
 
 impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -175,20 +182,17 @@ impl Verifier {
 }
 
 /// The bytes of a key, or `None` if the text is not Base64.
-fn decode_key(text: &str) -> Option<Vec<u8>> {
+fn decode_key(text: &str) -> Option<Zeroizing<Vec<u8>>> {
     let text = text.trim();
-    let base64: String = text
-        .strip_prefix("whsec_")
-        .unwrap_or(text)
-        .chars()
-        .filter(|c| !c.is_whitespace())
-        .map(|c| match c {
-            '-' => '+',
-            '_' => '/',
-            c => c,
-        })
-        .collect();
-    LENIENT_BASE64.decode(base64.trim_end_matches('=')).ok()
+    let text = text.strip_prefix("whsec_").unwrap_or(text);
+    // As large as it gets: a text that grows leaves copies behind that nothing wipes.
+    let mut base64 = Zeroizing::new(String::with_capacity(text.len()));
+    base64.extend(text.chars().filter(|c| !c.is_whitespace()).map(|c| match c {
+        '-' => '+',
+        '_' => '/',
+        c => c,
+    }));
+    LENIENT_BASE64.decode(base64.trim_end_matches('=')).ok().map(Zeroizing::new)
 }
 
 /// The signatures in a header: separated by spaces or commas, so that a `v1,` tag is a token like any other.

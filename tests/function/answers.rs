@@ -1,5 +1,7 @@
 //! The table of answers, row by row.
 
+use std::time::SystemTime;
+
 use serde_json::{Value, json};
 
 use crate::function::Function;
@@ -134,6 +136,14 @@ async fn a_timestamp_outside_the_tolerance_is_401() {
     for timestamp in [NOW - 300, NOW + 300] {
         assert_eq!(function.receive(&event_at(&timestamp.to_string(), SUCCEED)).await.status, 200);
     }
+}
+
+#[tokio::test]
+async fn the_time_is_that_of_the_clock() {
+    let function = Function::start(&[Reply::Accept]).await;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    assert_eq!(function.receive_now(&event_at(&now.to_string(), SUCCEED)).await, 200);
+    assert_eq!(function.receive_now(&event_at(&NOW.to_string(), SUCCEED)).await, 401);
 }
 
 #[tokio::test]

@@ -34,6 +34,22 @@ const NO_MESSAGE_ID: Reply = Reply::Http(200, "<PublishResponse><PublishResult><
 const EMPTY_MESSAGE_ID: Reply =
     Reply::Http(200, "<PublishResponse><PublishResult><MessageId></MessageId></PublishResult></PublishResponse>");
 
+/// Each failure that is told at once.
+pub const FAILURES: &[&[Reply]] = &[
+    &[INTERNAL],
+    &[UNAVAILABLE],
+    &[THROTTLING],
+    &[KMS_THROTTLING],
+    &[REFUSED],
+    &[NO_TOPIC],
+    &[NOT_XML],
+    &[NOT_HTTP],
+    &[NO_MESSAGE_ID],
+    &[EMPTY_MESSAGE_ID],
+    &[Reply::Reset],
+    &[Reply::CutShort],
+];
+
 fn is_not_published(answer: &Answer, code: &str) {
     assert_eq!((answer.status, &answer.log["result"]), (503, &"not_published".into()));
     assert_eq!(answer.headers["retry-after"], "30");

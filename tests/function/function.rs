@@ -20,6 +20,25 @@ pub struct Function {
     pub sns: Sns,
 }
 
+/// The ARN of a topic of its own. All clients of a process for one region share a budget of retries: a region for each
+/// function keeps the tests apart.
+pub fn topic() -> String {
+    static NUMBER: AtomicUsize = AtomicUsize::new(1);
+    format!("arn:aws:sns:test-{}:123456789012:pollo-outcomes", NUMBER.fetch_add(1, Ordering::SeqCst))
+}
+
+/// The value of a variable in the environment of a function with this topic and with SNS at `url`.
+pub fn usual_environment(variable: &str, topic: &str, url: &str) -> Option<String> {
+    let value = match variable {
+        "WEBHOOK_SECRET" => KEY,
+        "SNS_TOPIC_ARN" => topic,
+        "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "test",
+        "AWS_ENDPOINT_URL_SNS" => url,
+        _ => return None,
+    };
+    Some(value.to_owned())
+}
+
 /// What an event led to.
 #[derive(Debug)]
 pub struct Answer {
@@ -50,21 +69,10 @@ impl Function {
     }
 
     async fn before(sns: Sns, url: &str, environment: &[(&str, &str)]) -> Self {
-        // All clients of a process for one region share a budget of retries: a region for each function keeps the
-        // tests apart.
-        static NUMBER: AtomicUsize = AtomicUsize::new(1);
-        let number = NUMBER.fetch_add(1, Ordering::SeqCst);
-        let topic = format!("arn:aws:sns:test-{number}:123456789012:pollo-outcomes");
+        let topic = topic();
         let config = Config::from_lookup(|variable| {
-            let usual = [
-                ("WEBHOOK_SECRET", KEY),
-                ("SNS_TOPIC_ARN", &*topic),
-                ("AWS_ACCESS_KEY_ID", "test"),
-                ("AWS_SECRET_ACCESS_KEY", "test"),
-                ("AWS_ENDPOINT_URL_SNS", url),
-            ];
-            let mut all = environment.iter().chain(&usual);
-            all.find(|(name, _)| *name == variable).map(|(_, value)| (*value).to_owned()).ok_or(VarError::NotPresent)
+            let set = environment.iter().find(|(name, _)| *name == variable).map(|(_, value)| (*value).to_owned());
+            set.or_else(|| usual_environment(variable, &topic, url)).ok_or(VarError::NotPresent)
         });
         let Config { verifier, topic, sdk } = config.unwrap();
         let publisher = SnsPublisher::new(sdk, topic.clone());
@@ -102,6 +110,14 @@ impl Function {
         assert_eq!(parts.status != 200, body["error"].is_string());
         assert_eq!(parts.headers["content-type"], "application/json");
         Answer { status: parts.status.as_u16(), headers: parts.headers, body, log, took }
+    }
+}
+
+impl Function {
+    /// Hands over `event` now, as Lambda does. Gives the answer's status.
+    pub async fn receive_now(&self, event: &Value) -> u16 {
+        let request = lambda_http::request::from_str(&event.to_string()).unwrap();
+        self.handler.handle(&request).await.status().as_u16()
     }
 }
 

@@ -9,6 +9,7 @@ mod function;
 mod log_lines;
 mod pollo;
 mod properties;
+mod secrets;
 mod sign;
 mod sns;
 mod vectors;

@@ -1,0 +1,145 @@
+//! Neither a key nor a signature is in what any public type prints of itself. That they are in no log line and in no
+//! answer is seen to for every event of every test, in `Function::receive`.
+
+use std::collections::BTreeSet;
+use std::env::VarError;
+use std::fmt::Debug;
+use std::time::{Duration, SystemTime};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use pollo_webhook::{
+    Config, ConfigError, Handler, NotATopicArn, SignatureError, SnsPublisher, TaskOutcome, TopicArn, VerifiedWebhook,
+    Verifier, Webhook,
+};
+
+use crate::failures::FAILURES;
+use crate::function::{topic, usual_environment};
+use crate::pollo::{KEY, NOW, SUCCEED, sign};
+use crate::sns::{Reply, Sns};
+
+const AWS_SECRET: &str = "aws/Secret+Access/Key";
+const AWS_TOKEN: &str = "aws/Session+Token";
+
+/// What a type with `Debug` prints, and nothing of one without.
+struct Printed<'a, T>(&'a T);
+
+impl<T: Debug> Printed<'_, T> {
+    fn text(&self) -> String {
+        format!("{0:?} {0:#?}", self.0)
+    }
+}
+
+trait Unprintable {
+    fn text(&self) -> String {
+        String::new()
+    }
+}
+
+impl<T> Unprintable for Printed<'_, T> {}
+
+/// Adds the name of a value's type and what is printed of it to a list.
+macro_rules! print {
+    ($list:ident, $($value:ident),+) => {
+        $($list.push((type_of(&$value), Printed(&$value).text()));)+
+    };
+}
+
+fn type_of<T>(_: &T) -> String {
+    let path = std::any::type_name::<T>().split('<').next().unwrap();
+    path.rsplit("::").next().unwrap().to_owned()
+}
+
+fn config(secret: &str, url: &str) -> Result<Config, ConfigError> {
+    let topic = topic();
+    Config::from_lookup(|variable| match variable {
+        "WEBHOOK_SECRET" => Ok(secret.to_owned()),
+        "AWS_SECRET_ACCESS_KEY" => Ok(AWS_SECRET.to_owned()),
+        "AWS_SESSION_TOKEN" => Ok(AWS_TOKEN.to_owned()),
+        _ => usual_environment(variable, &topic, url).ok_or(VarError::NotPresent),
+    })
+}
+
+/// The ways in which a secret could be printed.
+fn spellings(secret: &[u8]) -> Vec<String> {
+    let numbers: Vec<String> = secret.iter().map(u8::to_string).collect();
+    let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    let text = str::from_utf8(secret).ok().map(str::to_owned);
+    [Some(STANDARD.encode(secret)), Some(numbers.join(", ")), Some(numbers.join(",\n    ")), Some(hex), text]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+#[tokio::test]
+async fn are_in_nothing_that_a_public_type_prints() {
+    let key = STANDARD.decode(KEY).unwrap();
+    let timestamp = NOW.to_string();
+    let signature = sign(&key, "msg_1", &timestamp, SUCCEED.as_bytes());
+    let other = sign(b"another", "msg_1", &timestamp, SUCCEED.as_bytes());
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(NOW);
+    let webhook = |signature, body| Webhook { id: "msg_1", timestamp: &timestamp, signature, body };
+
+    let mut printed: Vec<(String, String)> = Vec::new();
+    let Config { verifier, topic, .. } = config(KEY, "http://127.0.0.1:1").unwrap();
+    let whole = config(KEY, "http://127.0.0.1:1").unwrap();
+    let not_configured = config(&format!("{KEY}%"), "").unwrap_err();
+    let bad_key = Verifier::new(&format!("{KEY}%"), Duration::ZERO).unwrap_err();
+    let bad_topic: NotATopicArn = KEY.parse::<TopicArn>().unwrap_err();
+    let proof: VerifiedWebhook<'_> = verifier.verify(webhook(&signature, SUCCEED.as_bytes()), now).unwrap();
+    let outcome = TaskOutcome::parse(proof).unwrap();
+    let mismatch: SignatureError = verifier.verify(webhook(&other, SUCCEED.as_bytes()), now).unwrap_err();
+    let empty = sign(&key, "msg_1", &timestamp, b"[]");
+    let no_outcome = TaskOutcome::parse(verifier.verify(webhook(&empty, b"[]"), now).unwrap()).unwrap_err();
+    let unverified = webhook(&signature, SUCCEED.as_bytes());
+    let status = outcome.status();
+    let said = [not_configured.to_string(), bad_key.to_string(), bad_topic.to_string(), mismatch.to_string()];
+    print!(printed, verifier, topic, whole, not_configured, bad_key, bad_topic, said);
+    print!(printed, unverified, proof, outcome, status, mismatch, no_outcome);
+    for replies in FAILURES {
+        let sns = Sns::start(replies).await;
+        let Config { topic, sdk, .. } = config(KEY, &sns.url).unwrap();
+        let publisher = SnsPublisher::new(sdk, topic);
+        print!(printed, publisher);
+        let error = publisher.publish(&outcome).await.unwrap_err();
+        let (said, message, code) = (error.to_string(), error.message(), error.code());
+        print!(printed, error, said, message, code);
+    }
+    let sns = Sns::start(&[Reply::Accept]).await;
+    let Config { verifier, topic, sdk } = config(KEY, &sns.url).unwrap();
+    let handler = Handler::new(verifier, SnsPublisher::new(sdk, topic));
+    print!(printed, handler);
+
+    for secret in [&*key, &STANDARD.decode(&signature).unwrap(), &STANDARD.decode(&other).unwrap()].into_iter().chain([
+        KEY.as_bytes(),
+        AWS_SECRET.as_bytes(),
+        AWS_TOKEN.as_bytes(),
+    ]) {
+        for spelling in spellings(secret) {
+            for (name, text) in &printed {
+                assert!(!text.contains(&spelling), "{name} prints a secret: {text}");
+            }
+        }
+    }
+    let verifier = printed.iter().find(|(name, _)| name == "Verifier").unwrap();
+    assert!(verifier.1.contains("redacted"), "nothing was printed");
+    // And no public type was left out.
+    let front_page = include_str!("../../src/lib.rs");
+    let exported: BTreeSet<&str> = front_page
+        .lines()
+        .filter_map(|line| line.strip_prefix("pub use "))
+        .flat_map(|line| line.split(|c: char| !c.is_alphanumeric() && c != '_'))
+        .filter(|word| word.starts_with(char::is_uppercase) && word.contains(char::is_lowercase))
+        .collect();
+    let tried: BTreeSet<&str> = printed.iter().map(|(name, _)| &**name).collect();
+    assert!(exported.len() > 10);
+    assert_eq!(exported.difference(&tried).collect::<Vec<_>>(), Vec::<&&str>::new());
+}
+
+#[test]
+fn would_be_seen() {
+    let key = STANDARD.decode(KEY).unwrap();
+    for text in [format!("{key:?}"), format!("{key:#?}"), format!("{:?}", str::from_utf8(&key)), KEY.to_owned()] {
+        assert!(spellings(&key).iter().any(|spelling| text.contains(spelling)), "{text}");
+    }
+}
