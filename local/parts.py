@@ -48,10 +48,10 @@ class Broken(Exception):
     """Why a local run cannot go on, as a sentence for the person who started it."""
 
 
-def build():
+def build(*options):
     """Compiles the function. Gives its path."""
     command = ["cargo", "build", "--locked", "--bin", "pollo-webhook", "--message-format", "json-render-diagnostics"]
-    built = subprocess.run(command, cwd=CHECKOUT, stdout=subprocess.PIPE, check=False)
+    built = subprocess.run([*command, *options], cwd=CHECKOUT, stdout=subprocess.PIPE, check=False)
     if built.returncode != 0:
         raise Broken("The function does not compile: the lines above say why.")
     messages = map(json.loads, built.stdout.splitlines())
@@ -130,10 +130,11 @@ def emulator(service, port, command, **options):
 
 
 @contextlib.contextmanager
-def sns(port=None):
+def sns(port=None, **environment):
     """SNS, and SQS for the queues behind its topics, on `port` or else on any that is free."""
     port = port or free_port()
-    with emulator("SNS", port, [TOOLS / "python", "-m", "moto.server", "-H", ADDRESS, "-p", port]) as part:
+    command = [TOOLS / "python", "-m", "moto.server", "-H", ADDRESS, "-p", port]
+    with emulator("SNS", port, command, env={**os.environ, **environment}) as part:
         yield Sns(part)
 
 
@@ -153,9 +154,9 @@ def function(binary, sns, lambda_port=None, **environment):
             "AWS_ENDPOINT_URL_SNS": sns.url,
             **environment,
         }
-        lines = queue.Queue()
-        with started([binary], lines.put, env=environment) as (process, reader):
-            yield Function(part, process, reader, environment, lines)
+        function = Function(part, environment)
+        with started([binary], function.printed, env=environment) as (function.process, function.reader):
+            yield function
 
 
 class Sns:
@@ -200,10 +201,16 @@ class Queue:
 
 
 class Function:
-    def __init__(self, emulator, process, reader, environment, lines):
-        self.emulator, self.process, self.reader = emulator, process, reader
-        self.environment, self.lines = environment, lines
+    def __init__(self, emulator, environment):
+        self.emulator, self.environment = emulator, environment
+        self.lines = queue.Queue()
+        # All lines and all answers, for who wants to see that something is in none of them.
+        self.written = []
         self.url = f"http://{ADDRESS}:{emulator.port}/lambda-url/pollo-webhook/"
+
+    def printed(self, line):
+        self.written.append(line)
+        self.lines.put(line)
 
     def check(self):
         """Raises Broken if it or its emulator has ended."""
@@ -251,4 +258,6 @@ class Function:
                 if time.monotonic() > deadline:
                     raise Broken(f"The function has not answered within {PATIENCE} seconds.")
             answer = connection.getresponse()
-            return answer.status, answer.headers, answer.read().decode()
+            text = answer.read().decode()
+            self.written.append(f"{answer.headers}{text}")
+            return answer.status, answer.headers, text

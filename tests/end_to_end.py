@@ -1,5 +1,6 @@
 """The compiled function under the Lambda emulator, with an emulator of SNS and SQS behind it: `make test`."""
 
+import base64
 import contextlib
 import fnmatch
 import http.server
@@ -23,8 +24,9 @@ sys.path.insert(0, str(CHECKOUT / "local"))
 import parts
 import yaml
 from certificate import self_signed_certificate
+from leaks import leaks
 from parts import KEY, TOOLS, Broken
-from pollo import Webhook
+from pollo import Webhook, key_bytes
 
 SUCCESS = b'{"taskId":"cm9ap1d4e0001","status":"succeed"}'
 FAILURE = b'{"taskId":"cm9ap1d4e0001","status":"failed"}'
@@ -111,11 +113,23 @@ class EndToEnd(unittest.TestCase):
         self.name = self.id().rpartition(".test_")[2][:40]
 
     def start(self, **environment):
-        environment = {"WEBHOOK_TOLERANCE_SECONDS": "300", **environment}
+        environment = {
+            "WEBHOOK_TOLERANCE_SECONDS": "300",
+            "AWS_SECRET_ACCESS_KEY": "secret/of+the+role",
+            "AWS_SESSION_TOKEN": "token/of+the+role",
+            **environment,
+        }
         started = parts.function(binary, sns, **environment)
         self.function = started.__enter__()
+        # Of each function of each test, once it has ended.
+        self.addCleanup(self.assert_nothing_leaked, self.function)
         self.addCleanup(started.__exit__, None, None, None)
         return self.function
+
+    def assert_nothing_leaked(self, function):
+        """In all that the function has written and answered, there is no key and no signature."""
+        for text in function.written:
+            self.assertEqual(leaks(text, function.environment), [], text)
 
     def start_with_queue(self, suffix="", **environment):
         topic = sns.topic(self.name + suffix)
@@ -125,18 +139,15 @@ class EndToEnd(unittest.TestCase):
     def send(self, webhook):
         """Sends `webhook`. Gives the answer's status, its body and the line in the log."""
         status, headers, body = self.function.send(webhook)
-        line = self.only_line(webhook)
+        line = self.only_line()
         self.assertEqual(headers["Content-Type"], "application/json")
         self.assertEqual(line["httpStatus"], status)
         return status, json.loads(body), line
 
-    def only_line(self, webhook):
-        """The one line that a request has left, which says nothing of the key and the signature."""
-        line = self.function.log()
+    def only_line(self):
+        """The one line that a request has left."""
+        line = json.loads(self.function.log())
         self.assertEqual(self.function.log_lines(), [])
-        self.assertNotIn(KEY, line)
-        self.assertNotIn(webhook.headers()["X-Webhook-Signature"], line)
-        line = json.loads(line)
         self.assertRegex(line["requestId"], "^[0-9a-f-]{36}$")
         return line
 
@@ -148,6 +159,7 @@ class EndToEnd(unittest.TestCase):
         ]
         invoked = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         self.assertEqual(invoked.returncode, 0, invoked.stderr)
+        self.function.written.append(invoked.stdout)
         return json.loads(invoked.stdout)
 
     def test_a_webhook_comes_out_of_the_queues_whose_filters_it_passes(self):
@@ -380,6 +392,40 @@ class EndToEnd(unittest.TestCase):
             self.assertEqual(json.loads(text)["level"], "ERROR")
         self.assertEqual(self.send(Webhook(SUCCESS, KEY))[0], 200)
         self.assertEqual(len(self.queue.take()), 1)
+
+    def test_a_key_or_a_signature_that_is_written_would_be_seen(self):
+        signature = Webhook(SUCCESS, KEY).headers()["X-Webhook-Signature"]
+        environment = {"WEBHOOK_SECRET": f"bm90IHRoZSBrZXk=,{KEY}", "AWS_SECRET_ACCESS_KEY": "secret/of+the+role"}
+        raw = key_bytes(KEY)
+        for leak in [KEY, raw.hex(), str(list(raw)), repr(raw), signature, "secret/of+the+role", "c3e1f0a9" * 8]:
+            self.assertNotEqual(leaks(f'{{"result":"published","detail":"{leak}"}}', environment), [], leak)
+        self.assertEqual(leaks('{"result":"published","webhookId":"msg_1"}', environment), [])
+
+    @unittest.skipUnless(sys.platform == "linux", "only Linux shows a process's memory as a file")
+    def test_its_memory_holds_a_key_in_its_environment_alone(self):
+        # Of several lengths, because a shorter one is overwritten sooner where it was left behind.
+        for length in [32, 64, 300]:
+            key = base64.b64encode(os.urandom(length)).decode()
+            self.start(WEBHOOK_SECRET=key, SNS_TOPIC_ARN=sns.topic(self.name))
+            self.assertEqual(self.send(Webhook(SUCCESS, key))[0], 200)
+            # The environment lies on the stack, where Linux puts it. An allocator writes over the start of what is
+            # freed, so that a piece from the end is looked for.
+            self.assertEqual(self.memory_with(key.encode()[-30:-8]), ["[stack]"], length)
+            self.assertEqual(self.memory_with(key_bytes(key)[-20:-4]), [], length)
+
+    def memory_with(self, piece):
+        """The parts of the function's memory that hold `piece`."""
+        found = []
+        process = f"/proc/{self.function.process.pid}"
+        with open(f"{process}/maps") as maps, open(f"{process}/mem", "rb") as memory:
+            for line in maps:
+                addresses, access, _, _, _, *name = line.split()
+                # The kernel's own pages cannot be read, and hold nothing of the process.
+                if "r" in access and not "".join(name).startswith(("[vvar", "[vsyscall")):
+                    start, end = [int(address, 16) for address in addresses.split("-")]
+                    memory.seek(start)
+                    found += ["".join(name)] * memory.read(end - start).count(piece)
+        return found
 
     def test_one_connection_to_sns_serves_all_webhooks(self):
         with bare_sns() as (address, connections):

@@ -32,6 +32,7 @@ import boto3
 import parts
 import pexpect
 from certificate import self_signed_certificate
+from leaks import leaks
 from parts import ADDRESS, KEY, PATIENCE, TOOLS
 from pollo import Webhook
 
@@ -171,6 +172,10 @@ class Deployed:
     def lines(self):
         """What the function has logged, without the platform's own lines."""
         events = logs.filter_log_events(logGroupName=self.outputs["LogGroupName"])["events"]
+        for event in events:
+            found = leaks(event["message"], {"WEBHOOK_SECRET": f"{KEY},{OTHER_KEY}"})
+            if found:
+                raise AssertionError(f"{found} must not be in the log")
         return [json.loads(event["message"]) for event in events if event["message"].startswith("{")]
 
 

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import tomllib
 import unittest
 from pathlib import Path
@@ -19,6 +20,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 MAIN = CHECKOUT / "template.yaml"
 TEMPLATES = [MAIN, *sorted((CHECKOUT / "examples" / "subscribers").glob("*.yaml"))]
 SAM = Path(sys.executable).parent / "sam"
+CHECKOV = CHECKOUT / ".tools" / "checkov" / "bin" / "checkov"
 REGION = "us-east-1"
 os.environ.update(AWS_DEFAULT_REGION=REGION, SAM_CLI_TELEMETRY="0")
 # The translator warns of counts of its own that it sends nowhere.
@@ -26,6 +28,43 @@ logging.getLogger("samtranslator.metrics").setLevel(logging.ERROR)
 
 TOPIC_ARN = {"Fn::If": ["CreatesTopic", {"Ref": "Topic"}, {"Ref": "ExistingTopicArn"}]}
 SUBSCRIBED_TOPIC = {"Fn::ImportValue": {"Fn::Sub": "${WebhookStack}-TopicArn"}}
+
+
+# What checkov finds and we have decided otherwise: the check, why, and where.
+DECIDED_OTHERWISE = {
+    "CKV_AWS_258": (
+        "Pollo cannot sign for AWS: the function checks Pollo's own signature, and reserved concurrency caps the cost",
+        ["template: FunctionUrl"],
+    ),
+    "CKV_AWS_117": (
+        "it calls SNS and nothing else: in a VPC that would take a NAT gateway or an endpoint, and gain nothing",
+        ["template: Function", "function: Function"],
+    ),
+    "CKV_AWS_116": (
+        "a dead-letter queue is for asynchronous calls: a URL's are not, and a topic's have that of the subscription",
+        ["template: Function", "function: Function"],
+    ),
+    "CKV_AWS_173": (
+        "Lambda encrypts them with a key of AWS's; who reads them, lambda:GetFunctionConfiguration decides already",
+        ["template: Function"],
+    ),
+    "CKV_AWS_158": (
+        "CloudWatch encrypts every log; there are neither keys nor signatures in this one",
+        ["template: LogGroup", "function: LogGroup"],
+    ),
+    "CKV_AWS_26": (
+        "CloudWatch may not use the key that AWS keeps for SNS, and an alarm says no more than that it is one",
+        ["template: AlarmTopic"],
+    ),
+    "CKV_AWS_27": (
+        "they are encrypted, with the key that SQS keeps (SqsManagedSseEnabled), which checkov does not look at",
+        ["function: DeadLetterQueue", "mail: DeadLetterQueue", "queue: DeadLetterQueue", "queue: Queue"],
+    ),
+    "CKV_AWS_115": (
+        "an example takes nothing from the account's concurrency that is not asked for",
+        ["function: Function"],
+    ),
+}
 
 
 class ManagedPolicies:
@@ -47,6 +86,23 @@ def translated(path):
 def findings(template):
     config = cfnlint.config.ManualArgs(regions=[REGION])
     return [str(match) for match in cfnlint.api.lint(json.dumps(template, indent=1), config=config)]
+
+
+def checkov(templates):
+    """What checkov finds in each of the `templates`, which go by their names: pairs of the check and the place."""
+    if not CHECKOV.exists():
+        sys.exit(f"{CHECKOV} is missing: start this through make, which brings it")
+    with tempfile.TemporaryDirectory() as folder:
+        for name, template in templates.items():
+            Path(folder, f"{name}.json").write_text(json.dumps(template))
+        command = [CHECKOV, "-d", folder, "--framework", "cloudformation", "--skip-download", "--quiet", "-o", "json"]
+        report = json.loads(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
+    if report["summary"]["parsing_errors"] or not report["summary"]["passed"]:
+        raise AssertionError(f"checkov could not read the templates: {report['summary']}")
+    return sorted(
+        (check["check_id"], f"{Path(check['file_path']).stem}: {check['resource'].rpartition('.')[2]}")
+        for check in report["results"]["failed_checks"]
+    )
 
 
 def of_type(template, kind):
@@ -97,6 +153,23 @@ class EveryTemplate(unittest.TestCase):
             template = translated(MAIN)
             breakage(template["Resources"])
             self.assertNotEqual(findings(template), [])
+
+    def test_has_no_findings_of_checkov_but_those_decided_otherwise(self):
+        decided = sorted((check, place) for check, (_, places) in DECIDED_OTHERWISE.items() for place in places)
+        self.assertEqual(checkov({path.stem: translated(path) for path in TEMPLATES}), decided)
+
+    def test_would_have_findings_of_checkov_if_it_were_open(self):
+        template = translated(MAIN)
+        del template["Resources"]["Topic"]["Properties"]["KmsMasterKeyId"]
+        del template["Resources"]["Function"]["Properties"]["ReservedConcurrentExecutions"]
+        found = checkov({"template": template})
+        self.assertIn(("CKV_AWS_26", "template: Topic"), found)
+        self.assertIn(("CKV_AWS_115", "template: Function"), found)
+
+    def test_is_encrypted_where_checkov_does_not_look(self):
+        for path in TEMPLATES[1:]:
+            for name, queue in of_type(translated(path), "AWS::SQS::Queue").items():
+                self.assertIs(queue["SqsManagedSseEnabled"], True, f"{path.name}: {name}")
 
     def test_lets_messages_into_its_queues_from_the_topic_alone(self):
         for path in TEMPLATES[1:]:

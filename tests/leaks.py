@@ -1,0 +1,31 @@
+"""What the function must write nowhere: keys, and anything that could be a signature."""
+
+import base64
+import re
+
+from pollo import key_bytes
+
+# The Base64 of 32 bytes, as a signature of Pollo's is, and the hexadecimal digits of one of AWS's.
+SIGNATURE = re.compile(r"(?<![\w+/])[\w+/]{43}=|(?<!\w)[0-9a-f]{64}(?!\w)")
+
+
+def spellings(secret):
+    """The ways in which `secret`, the bytes of a key, could be written."""
+    numbers = [str(byte) for byte in secret]
+    return [
+        base64.b64encode(secret).decode().rstrip("="),
+        base64.urlsafe_b64encode(secret).decode().rstrip("="),
+        secret.hex(),
+        ", ".join(numbers),
+        secret.decode(errors="replace"),
+    ]
+
+
+def leaks(text, environment):
+    """What of `text` must not have been written by a function with this environment."""
+    found = SIGNATURE.findall(text)
+    for variable in ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"]:
+        found += [environment[variable]] if environment.get(variable, "\0") in text else []
+    for key in environment["WEBHOOK_SECRET"].split(","):
+        found += [spelling for spelling in [key, *spellings(key_bytes(key))] if spelling and spelling in text]
+    return found
