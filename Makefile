@@ -99,7 +99,7 @@ curve:
 trials:
 	$(MAKE) fuzz
 	$(MAKE) soak WEBHOOKS=2000
-	$(MAKE) outages SHORT=--short
+	$(MAKE) outages SCHEDULES=svix
 
 TARGET ?=
 SECONDS ?=
@@ -117,7 +117,8 @@ soak: tools
 
 .PHONY: outages
 outages: tools
-	.tools/emulators/bin/python trials/outages.py $(SHORT)
+	cargo build --release --locked
+	FUNCTION_BINARY=$(CURDIR)/target/release/pollo-webhook .tools/emulators/bin/python trials/outages.py $(SCHEDULES)
 
 .tools/cargo/bin/%:
 	cargo install --quiet --locked --root .tools/cargo $*@$($*)

@@ -1,4 +1,5 @@
-//! How many instructions the function takes, which says the same on a busy machine as on an idle one.
+//! How many instructions the function takes, and by how much its memory grows: figures that are the same on a busy machine
+//! as on an idle one.
 
 use std::fs;
 use std::io::Read as _;
@@ -9,6 +10,9 @@ use crate::stage::Stage;
 use crate::{checkout, event};
 
 const WEBHOOKS: u64 = 20;
+
+/// As many more webhooks as memory is watched over, after a tenth of them.
+const MANY: u64 = 10_000;
 
 /// Counts, and holds the counts against the ceilings of `benches/ceilings.txt`.
 pub fn run(binary: &Path) -> ExitCode {
@@ -28,6 +32,8 @@ pub fn run(binary: &Path) -> ExitCode {
         ("instructions of a further webhook", (webhooks - first) / WEBHOOKS),
         ("instructions of a refusal", (refusals - first) / WEBHOOKS),
         ("bytes of the binary", size),
+        ("bytes of memory more for each webhook", growth(binary, None)),
+        ("bytes of memory more for each webhook with a trace id", growth(binary, Some(0))),
     ];
 
     let file = checkout().join("benches/ceilings.txt");
@@ -46,6 +52,23 @@ pub fn run(binary: &Path) -> ExitCode {
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
+}
+
+/// How much memory a process keeps of each webhook, in bytes.
+fn growth(binary: &Path, trace: Option<u64>) -> u64 {
+    let events = ["succeed.json", "wrong-signature.json", "not-an-outcome.json"].map(event);
+    let stage = Stage::new(true);
+    let mut function = stage.start(&mut Command::new(binary));
+    function.trace = trace;
+    let mut before = 0;
+    for (number, event) in (0..MANY + MANY / 10).zip(events.iter().cycle()) {
+        if number == MANY / 10 {
+            before = function.own_memory();
+        }
+        let ready = function.wait_until_ready();
+        function.invoke(ready, event);
+    }
+    function.own_memory().saturating_sub(before) * 1024 / MANY
 }
 
 /// The instructions of a process that answers the events, each as often as is said, and then ends.

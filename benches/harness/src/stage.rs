@@ -37,6 +37,8 @@ pub struct Function<'a> {
     /// How long SNS has taken for its answers.
     held: Duration,
     pub published: usize,
+    /// The number of the trace that the next event belongs to, if they do.
+    pub trace: Option<u64>,
 }
 
 /// One answer of the function.
@@ -104,7 +106,7 @@ impl Stage {
             .stdin(Stdio::null())
             .stdout(Stdio::null());
         let process = command.spawn().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
-        Function { stage: self, process, connections: Vec::new(), held: Duration::ZERO, published: 0 }
+        Function { stage: self, process, connections: Vec::new(), held: Duration::ZERO, published: 0, trace: None }
     }
 }
 
@@ -124,8 +126,12 @@ impl Function<'_> {
 
     /// Hands over `event` and waits for the answer.
     pub fn invoke(&mut self, ready: Ready, event: &str) -> Answer {
+        let trace = self.trace.map_or_else(String::new, |number| {
+            self.trace = Some(number + 1);
+            format!("Lambda-Runtime-Trace-Id: Root=1-69558b80-{number:024x};Parent=53995c3f42cd8ad8;Sampled=0\r\n")
+        });
         let reply = format!(
-            "HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: 5b3f4f0e-0000-4000-8000-000000000000\r\n\
+            "HTTP/1.1 200 OK\r\n{trace}Lambda-Runtime-Aws-Request-Id: 5b3f4f0e-0000-4000-8000-000000000000\r\n\
              Lambda-Runtime-Deadline-Ms: 9999999999999\r\n\
              Lambda-Runtime-Invoked-Function-Arn: arn:aws:lambda:us-east-1:123456789012:function:pollo-webhook\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{event}",
@@ -179,8 +185,17 @@ impl Function<'_> {
 
     /// Most memory that the process has had at once, in KiB.
     pub fn peak_memory(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    /// The memory that the process has of its own now, without what it shares with its file, in KiB.
+    pub fn own_memory(&self) -> u64 {
+        self.memory("RssAnon:")
+    }
+
+    fn memory(&self, name: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("a running process");
-        let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("Linux tells it");
+        let line = status.lines().find(|line| line.starts_with(name)).expect("Linux tells it");
         line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).expect("a number")
     }
 

@@ -1,0 +1,318 @@
+"""Outages: a sender that behaves as Pollo's page says, against the compiled function while SNS, the function or the way back
+fails, and what of it arrives. Prints a Markdown table.
+
+    .tools/emulators/bin/python trials/outages.py [SCHEDULE...]
+
+Waits are jumps of the time of day (libfaketime, Debian's package `faketime`), so that days pass in minutes, with the
+function's real tolerance and the emulator's real five minutes of deduplication. Pollo's page says neither at which intervals
+it tries again nor whether a retry has a timestamp of its own: SCHEDULE is one of those below (all of them, unless named),
+and timestamps are tried both ways. `svix` alone takes less than a minute. FUNCTION_BINARY takes a function that was built
+already.
+"""
+
+import contextlib
+import itertools
+import json
+import math
+import os
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parent.parent / "local"))
+
+import parts
+from faults import TAKEN, Fault, proxy
+from parts import KEY, Broken
+from pollo import Webhook
+from sender import RETRIES, deliver
+
+SECOND, MINUTE, HOUR = 1, 60, 3600
+
+# The waits between the tries.
+SCHEDULES = {
+    "every minute": [MINUTE] * RETRIES,
+    "doubling from one minute": [MINUTE * 2**retry for retry in range(RETRIES)],
+    "like Svix": [5 * SECOND, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, *[10 * HOUR] * 5],
+}
+NAMES = dict(zip(["minute", "doubling", "svix"], SCHEDULES, strict=True))
+
+# What can be out of order besides SNS.
+KILLED_BEFORE, KILLED_AFTER, AWAY, UNHEARD = "killed before", "killed after", "away", "unheard"
+
+# For the first try only: no wait is as short.
+ONCE = 1 * SECOND
+
+
+@dataclass(frozen=True)
+class Outage:
+    name: str
+    seconds: float
+    what: Fault | str | None
+    # A hung call takes the function six seconds, which no jump makes shorter.
+    schedules: tuple = tuple(SCHEDULES)
+
+
+OUTAGES = [
+    Outage("none", 0, None),
+    Outage("SNS refuses for 2 minutes", 2 * MINUTE, Fault.REFUSED),
+    Outage("SNS refuses for 20 minutes", 20 * MINUTE, Fault.REFUSED),
+    Outage("SNS refuses for 3 hours", 3 * HOUR, Fault.REFUSED),
+    Outage("SNS refuses for ever", math.inf, Fault.REFUSED),
+    Outage("SNS hangs for 20 minutes", 20 * MINUTE, Fault.HANGS, ("like Svix",)),
+    Outage("SNS's answers to the first call are lost", ONCE, Fault.UNANSWERED),
+    Outage("SNS's answers are lost for 20 minutes", 20 * MINUTE, Fault.UNANSWERED),
+    Outage("the function is killed before it publishes", ONCE, KILLED_BEFORE),
+    Outage("the function is killed after it has published", ONCE, KILLED_AFTER),
+    Outage("the function is away for 20 minutes", 20 * MINUTE, AWAY),
+    Outage("the first 200 is lost", ONCE, UNHEARD),
+    Outage("each 200 is lost for 20 minutes", 20 * MINUTE, UNHEARD),
+]
+
+# SNS drops the same outcome on a FIFO topic for this long. It is the default tolerance too.
+DEDUPLICATION = DEFAULT_TOLERANCE = 300
+# More than any schedule lasts.
+WIDE_TOLERANCE = 72 * HOUR
+
+# What the sender does with timestamps, and the tolerance of the function.
+NEW, KEPT, KEPT_WIDE, KEPT_OFF = SENDERS = [
+    ("new", DEFAULT_TOLERANCE),
+    ("kept", DEFAULT_TOLERANCE),
+    ("kept", WIDE_TOLERANCE),
+    ("kept", 0),
+]
+STANDARD, FIFO = TOPICS = ["outcomes", "outcomes.fifo"]
+
+# Seconds in which a part's clock must agree with ours: less than a jump that matters, more than a busy machine needs.
+AGREEMENT = 20
+
+
+class Clock:
+    """A time of day that jumps, for the processes that have its environment."""
+
+    def __init__(self, folder):
+        libraries = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+        if not libraries:
+            raise Broken("libfaketime is missing: apt-get install faketime")
+        self.file = Path(folder) / "offset"
+        self.environment = {
+            "LD_PRELOAD": str(libraries[0]),
+            "FAKETIME_TIMESTAMP_FILE": str(self.file),
+            "FAKETIME_NO_CACHE": "1",
+            "DONT_FAKE_MONOTONIC": "1",
+        }
+        self.offset = 0
+        self.jump(0)
+
+    def now(self):
+        return time.time() + self.offset
+
+    def jump(self, seconds):
+        self.offset += seconds
+        # Replaced at once: nobody may read half of it.
+        new = self.file.with_suffix(".new")
+        new.write_text(f"+{self.offset}\n")
+        new.replace(self.file)
+
+    def check(self, part, seconds):
+        if abs(seconds - self.now()) > AGREEMENT:
+            raise Broken(f"{part} is {self.now() - seconds:.0f} seconds behind: the clock's jumps do not reach it.")
+
+
+@dataclass
+class Delivery:
+    """What became of a webhook: the times at which it arrived, the try that was answered 200, and the time of the last try.
+    Times are counted from the first try."""
+
+    arrivals: list
+    heard: int | None
+    last: float
+
+    def __str__(self):
+        if not self.arrivals:
+            return "lost"
+        return f"{len(self.arrivals)}" if self.heard else f"{len(self.arrivals)}, unheard"
+
+
+class World:
+    """A function with a topic, a clock and a sender of its own."""
+
+    def __init__(self, stack, binary, sender, topic):
+        self.binary = binary
+        self.timestamps, tolerance = sender
+        self.clock = Clock(stack.enter_context(tempfile.TemporaryDirectory()))
+        sns = stack.enter_context(parts.sns(**self.clock.environment))
+        arn = sns.topic(topic)
+        self.queue = sns.subscribed_queue(arn, topic)
+        self.function = stack.enter_context(
+            parts.function(
+                binary,
+                stack.enter_context(proxy(sns, self.policy, self.taken)),
+                SNS_TOPIC_ARN=arn,
+                WEBHOOK_TOLERANCE_SECONDS=str(tolerance),
+                **self.clock.environment,
+            )
+        )
+
+    def restart(self):
+        """A new process, in which nothing is left of the one before."""
+        self.kill()
+        started = parts.started([self.binary], self.function.printed, env=self.function.environment)
+        self.function.process, self.function.reader = self.processes.enter_context(started)
+
+    def kill(self):
+        self.function.process.kill()
+        self.function.process.wait()
+
+    def policy(self, _):
+        if self.what is KILLED_BEFORE:
+            self.kill()
+            return Fault.RESET
+        return self.what if isinstance(self.what, Fault) else None
+
+    def taken(self, _):
+        self.published.append(self.clock.now())
+        if self.what is KILLED_AFTER:
+            self.kill()
+
+    def deliver(self, outage, schedule):
+        """Sends one webhook through the outage, until it is answered 200 or there are no more tries."""
+        self.published = []
+        first = self.clock.now()
+        task = f"task {first}"
+        body = json.dumps({"taskId": task, "status": "succeed"}).encode()
+        forged = json.dumps({"taskId": f"forged {task}", "status": "succeed"}).encode()
+
+        def call():
+            now = self.clock.now()
+            self.age = now - first
+            self.what = outage.what if self.age < outage.seconds else None
+            # Lambda turns the call away, and nothing of it reaches the function.
+            if self.what is AWAY:
+                return 429
+            timestamp = first if self.timestamps == "kept" else now
+            status = self.send(Webhook(body, KEY, id=f"msg_{task}", timestamp=str(int(timestamp))))
+            if self.send(Webhook(forged, "bm90IHRoZSBrZXk=", timestamp=str(int(now)))) != 401:
+                raise Broken("A forged webhook was not answered 401.")
+            return None if self.what is UNHEARD else status
+
+        with contextlib.ExitStack() as self.processes:
+            self.restart()
+            heard = deliver(call, SCHEDULES[schedule], self.clock.jump)
+            self.function.check()
+        return Delivery([arrival - first for arrival in self.arrivals(body)], heard, self.age)
+
+    def send(self, webhook):
+        """Gives the status of the answer, or None if the function was killed meanwhile, and is back now."""
+        try:
+            status, _, _ = self.function.send(webhook)
+        except Broken:
+            if self.what not in [KILLED_BEFORE, KILLED_AFTER]:
+                raise
+            self.restart()
+            return None
+        line = json.loads(self.function.log())
+        self.clock.check("The function", datetime.fromisoformat(line["timestamp"]).timestamp())
+        return status
+
+    def arrivals(self, body):
+        """Takes all messages out. Gives the times at which SQS got them."""
+        arrivals, sqs = [], self.queue.sqs
+        while received := sqs.receive_message(
+            QueueUrl=self.queue.url, MaxNumberOfMessages=10, AttributeNames=["SentTimestamp"]
+        ).get("Messages", []):
+            for message in received:
+                if message["Body"].encode() != body:
+                    raise Broken(f"Something else than the webhook has arrived: {message['Body']}")
+                arrivals.append(int(message["Attributes"]["SentTimestamp"]) / 1000)
+                sqs.delete_message(QueueUrl=self.queue.url, ReceiptHandle=message["ReceiptHandle"])
+        for arrival in arrivals:
+            nearest = min(self.published, key=lambda published: abs(published - arrival))
+            if abs(nearest - arrival) > AGREEMENT:
+                raise Broken(
+                    f"A message has arrived {nearest - arrival:.0f} seconds before it was published, by SQS's clock."
+                )
+        return sorted(arrivals)
+
+
+def broken_rules(case, results):
+    """Sentences for what must not be, whatever fails."""
+    outage, schedule = case
+    for (sender, topic), delivery in results.items():
+        where = f"{outage.name}, {schedule}, {sender}, {topic}"
+        if delivery.heard and not delivery.arrivals:
+            yield f"{where}: answered 200, and nothing has arrived."
+        if topic == FIFO:
+            for earlier, later in itertools.pairwise(delivery.arrivals):
+                if later - earlier < DEDUPLICATION:
+                    yield f"{where}: arrived twice within {later - earlier:.0f} seconds."
+        if outage.what is None and (len(delivery.arrivals), delivery.heard) != (1, 1):
+            yield f"{where}: {delivery}, heard at try {delivery.heard}, though nothing failed."
+        if outage.what not in [*TAKEN, KILLED_AFTER, UNHEARD] and len(delivery.arrivals) > 1:
+            yield f"{where}: arrived {len(delivery.arrivals)} times, though SNS had taken none before."
+        new = results[NEW, topic]
+        if sender == NEW:
+            if not delivery.heard and outage.seconds < sum(SCHEDULES[schedule]):
+                yield f"{where}: {delivery} and not heard, though the outage was over at the last try."
+        elif sender == KEPT:
+            arrived_in_time = bool(new.arrivals) and new.arrivals[0] <= DEFAULT_TOLERANCE
+            if bool(delivery.arrivals) != arrived_in_time:
+                yield f"{where}: {delivery}, though the first time to arrive was {new.arrivals[:1]}."
+            if delivery.heard and delivery.last > DEFAULT_TOLERANCE:
+                yield f"{where}: answered 200 with a timestamp of {delivery.last:.0f} seconds ago."
+        elif (str(delivery), delivery.heard) != (str(new), new.heard):
+            yield f"{where}: {delivery}, and not {new} as with new timestamps."
+
+
+def duration(seconds):
+    for unit, length in [("h", HOUR), ("min", MINUTE)]:
+        if seconds >= length:
+            return f"{seconds / length:.2g} {unit}"
+    return f"{seconds} s"
+
+
+def table(cases, results):
+    yield (
+        "| outage | retries | 200 heard at try | after | new, standard | new, FIFO "
+        "| kept, 300 s, standard | kept, 300 s, FIFO | kept, 72 h or 0, standard | kept, 72 h or 0, FIFO |"
+    )
+    yield "|---|---|---|---|---|---|---|---|---|---|"
+    for outage, schedule in cases:
+        cells = results[outage, schedule]
+        new = cells[NEW, STANDARD]
+        heard = [str(new.heard), duration(sum(SCHEDULES[schedule][: new.heard - 1]))] if new.heard else ["never", ""]
+        shown = [str(cells[sender, topic]) for sender in [NEW, KEPT, KEPT_WIDE] for topic in TOPICS]
+        yield f"| {' | '.join([outage.name, schedule, *heard, *shown])} |"
+
+
+def main():
+    unknown = set(sys.argv[1:]) - set(NAMES)
+    if unknown:
+        raise Broken(f"There is no schedule {', '.join(unknown)}: there are {', '.join(NAMES)}.")
+    chosen = [NAMES[name] for name in sys.argv[1:] or NAMES]
+    cases = [(outage, schedule) for outage in OUTAGES for schedule in chosen if schedule in outage.schedules]
+    binary = os.environ.get("FUNCTION_BINARY") or parts.build("--release")
+    columns = list(itertools.product(SENDERS, TOPICS))
+    with ThreadPoolExecutor(len(columns)) as threads, contextlib.ExitStack() as stack:
+        # All parts are up before the first webhook, whose connection could take the port that one was about to get.
+        worlds = list(threads.map(lambda column: World(stack, binary, *column), columns))
+        deliveries = list(threads.map(lambda world: [world.deliver(*case) for case in cases], worlds))
+    results = {case: dict(zip(columns, row, strict=True)) for case, row in zip(cases, zip(*deliveries), strict=True)}
+    print(*table(cases, results), sep="\n")
+    print("\nunheard: it has arrived, but the sender has never heard 200, and takes it for failed")
+    wrong = [sentence for case in cases for sentence in broken_rules(case, results[case])]
+    if wrong:
+        raise Broken("\n".join(wrong))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Broken as broken:
+        sys.exit(f"{broken}")
+    except KeyboardInterrupt:
+        sys.exit("\nInterrupted. Everything is down.")
