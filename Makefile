@@ -99,7 +99,7 @@ curve:
 trials:
 	$(MAKE) fuzz
 	$(MAKE) soak WEBHOOKS=2000
-	$(MAKE) outages SCHEDULES=svix
+	$(MAKE) outages SCHEDULES=doubling
 
 TARGET ?=
 SECONDS ?=

@@ -6,7 +6,7 @@ fails, and what of it arrives. Prints a Markdown table.
 Waits are jumps of the time of day (libfaketime, Debian's package `faketime`), so that days pass in minutes, with the
 function's real tolerance and the emulator's real five minutes of deduplication. Pollo's page says neither at which intervals
 it tries again nor whether a retry has a timestamp of its own: SCHEDULE is one of those below (all of them, unless named),
-and timestamps are tried both ways. `svix` alone takes less than a minute. FUNCTION_BINARY takes a function that was built
+and timestamps are tried both ways. `doubling` alone takes less than a minute. FUNCTION_BINARY takes a function that was built
 already.
 """
 

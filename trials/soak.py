@@ -1,0 +1,346 @@
+"""Load and soak: many webhooks, valid, forged and malformed, through several processes of the compiled function to an
+SNS that fails one time in ten, and at the end exactly the valid ones on the queues, with the memory as it was.
+
+    .tools/emulators/bin/python trials/soak.py [WEBHOOKS]
+
+WEBHOOKS (an argument or a variable, 100000) go half to a standard topic and half to a FIFO topic. SEED repeats a run with
+its faults, and FUNCTION_BINARY takes a function that was built already. 2000 are a run of half a minute, too short to see a
+leak of less than some 10 KB a webhook; 100000 show 200 bytes. What the runtime is known to keep is left out of it.
+
+The emulator of FIFO queues forgets a message with its deletion, which SQS does not. So a message is deleted there once its
+sender has heard 200, after which no try can follow.
+"""
+
+import collections
+import contextlib
+import dataclasses
+import json
+import os
+import random
+import statistics
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+sys.path += [str(CHECKOUT / "local"), str(CHECKOUT / "tests")]
+
+import parts
+from faults import TAKEN, Fault, proxy
+from leaks import leaks
+from parts import KEY, Broken
+from pollo import Webhook
+from sender import RETRIES, deliver
+
+# Processes of the function, as Lambda runs several, and twice as many senders, so that none is idle.
+PROCESSES = 6
+SENDERS = 2 * PROCESSES
+
+# One call in ten fails. A hang takes two seconds, which is why there are fewer of these.
+FAULTS = [*[Fault.REFUSED, Fault.RESET, Fault.ANSWERED_500, Fault.UNANSWERED] * 6, Fault.HANGS]
+
+# The emulator's pace goes by the length of its queues: no more is sent while so many messages have not been taken out.
+BACKLOG = 50
+
+# Seconds until a webhook is sent again.
+WAIT = 0.1
+
+# How much more memory a process may have in the last quarter of the run than in the first.
+GROWTH, GROWTH_BYTES = 0.05, 1 << 20
+
+# What each call leaves behind all the same: lambda_runtime puts its trace id into the environment, and glibc's setenv keeps
+# each value that it was ever given.
+TRACE_ID_BYTES = 144
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    method: str
+    body: bytes
+    headers: dict
+    # That of each answer, or None for a valid webhook, which SNS may make wait.
+    refusal: int | None
+
+
+def request(number, seed):
+    """The request of this number, signed now. Of twenty, two are forged and one is malformed."""
+    dice = random.Random(f"{seed} {number}")
+    outcome = {
+        "taskId": f"task {number}",
+        "status": dice.choice(["succeed", "failed"]),
+        "credit": dice.randrange(100),
+        "failMsg": dice.choice(["", "é 😀", 'a "quoted"\r\n\tline', "x" * dice.randrange(2000)]),
+    }
+    body = json.dumps(outcome, ensure_ascii=dice.choice([True, False]), indent=dice.choice([None, 2])).encode()
+    content_type = dice.choice(["application/json", "text/plain", "application/octet-stream"])
+    webhook = Webhook(body, KEY, id=f"msg_{number}", content_type=content_type)
+    headers = webhook.headers()
+    match number % 20:
+        case 0:
+            return Request("POST", body, dataclasses.replace(webhook, key="bm90IHRoZSBrZXk=").headers(), 401)
+        case 1:
+            return Request("POST", body.replace(b'"credit": ', b'"credit": 1'), headers, 401)
+        case 2:
+            return malformed(number // 20, webhook)
+    return Request("POST", body, headers, None)
+
+
+def malformed(number, webhook):
+    headers = webhook.headers()
+    match number % 6:
+        case 0:
+            missing = ["X-Webhook-Id", "X-Webhook-Timestamp", "X-Webhook-Signature"][number // 6 % 3]
+            del headers[missing]
+            return Request("POST", webhook.body, headers, 400)
+        case 1:
+            return Request("GET", b"", headers, 405)
+        case 2:
+            body, refusal = webhook.body[:-1], 422
+        case 3:
+            body, refusal = webhook.body.replace(b'"status": "', b'"status": "un'), 422
+        case 4:
+            body, refusal = webhook.body + b" " * 262_144, 413
+        case 5:
+            webhook, body, refusal = dataclasses.replace(webhook, timestamp="soon"), webhook.body, 400
+    return Request("POST", body, dataclasses.replace(webhook, body=body).headers(), refusal)
+
+
+class Queue:
+    """What has arrived, taken out all the while."""
+
+    def __init__(self, queue):
+        self.queue = queue
+        self.arrived = collections.Counter()
+        # Those that are sent no more, and whether these are all.
+        self.settled, self.over = set(), threading.Event()
+
+    def drain(self):
+        held = {}
+        while True:
+            over = self.over.is_set()
+            received = self.queue.sqs.receive_message(
+                QueueUrl=self.queue.url, MaxNumberOfMessages=10, VisibilityTimeout=43_200
+            ).get("Messages", [])
+            for message in received:
+                body = message["Body"].encode()
+                self.arrived[body] += 1
+                held[message["ReceiptHandle"]] = body
+            done = [handle for handle, body in held.items() if over or body in self.settled][:10]
+            if done:
+                entries = [{"Id": str(number), "ReceiptHandle": handle} for number, handle in enumerate(done)]
+                self.queue.sqs.delete_message_batch(QueueUrl=self.queue.url, Entries=entries)
+                for handle in done:
+                    del held[handle]
+            elif over and not received:
+                return
+            if len(received) < 10 and not over:
+                # One call for ten messages costs the emulator less than ten calls.
+                time.sleep(0.1)
+
+
+class Memory:
+    """The resident memory of processes, sampled until the end, and how much of it are trace ids after so many calls."""
+
+    def __init__(self, processes, calls):
+        self.bytes = {process: [] for process in processes}
+        self.calls, self.trace_ids = calls, []
+        self.over = threading.Event()
+
+    def sample(self):
+        page = os.sysconf("SC_PAGE_SIZE")
+        while not self.over.wait(0.1):
+            self.trace_ids.append(len(self.calls) * TRACE_ID_BYTES // len(self.bytes))
+            for process, samples in self.bytes.items():
+                samples.append(int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * page)
+
+    def at(self, part):
+        """The largest process when this part of the run was over."""
+        return max(samples[int(part * (len(samples) - 1))] for samples in self.bytes.values())
+
+    def quarters(self):
+        """Of each process the medians of the first and the last quarter, once it has become warm, without trace ids."""
+        for samples in self.bytes.values():
+            others = [sample - trace_ids for sample, trace_ids in zip(samples, self.trace_ids, strict=True)]
+            warm = others[len(others) // 10 :]
+            quarter = len(warm) // 4
+            yield statistics.median(warm[:quarter]), statistics.median(warm[-quarter:])
+
+
+class Faults:
+    """The faults of a run. They follow from the seed, the message and the number of the call, in whatever order."""
+
+    def __init__(self, seed):
+        self.seed = seed
+        self.calls, self.lost = collections.Counter(), collections.Counter()
+        # What SNS has, whoever knows of it.
+        self.taken = set()
+
+    def policy(self, message):
+        self.calls[message] += 1
+        dice = random.Random(f"{self.seed} {self.calls[message]} {message}")
+        fault = dice.choice(FAULTS) if dice.random() < 0.1 else None
+        if fault in TAKEN:
+            self.lost[message] += 1
+        return fault
+
+
+class Topic:
+    """A topic with its queue, behind processes of the function, and in front of emulators of its own."""
+
+    def __init__(self, stack, binary, name, seed):
+        self.name, self.seed, self.faults = name, seed, Faults(seed)
+        self.parts = stack.enter_context(contextlib.ExitStack())
+        sns = self.parts.enter_context(parts.sns())
+        arn = sns.topic(name)
+        self.queue = Queue(sns.subscribed_queue(arn, name))
+        url = self.parts.enter_context(proxy(sns, self.faults.policy, self.faults.taken.add))
+        settings = {"SNS_TOPIC_ARN": arn, "WEBHOOK_TOLERANCE_SECONDS": "300"}
+        self.function = self.parts.enter_context(parts.function(binary, url, **settings))
+        self.processes = [self.function.process]
+        for _ in range(PROCESSES - 1):
+            more = parts.started([binary], self.function.printed, env=self.function.environment)
+            self.processes.append(self.parts.enter_context(more)[0])
+        self.answers, self.tries, self.valid = [], [], set()
+
+    def send(self, number):
+        sent = request(number, self.seed)
+
+        def call():
+            status, _, _ = self.function.request(sent.method, sent.body, sent.headers)
+            self.answers.append((sent.headers.get("X-Webhook-Id"), sent.refusal, status))
+            return status
+
+        while len(self.faults.taken) - len(self.queue.arrived) > BACKLOG:
+            time.sleep(0.05)
+        if sent.refusal:
+            call()
+            return
+        self.valid.add(sent.body)
+        self.tries.append(deliver(call, [WAIT] * RETRIES, time.sleep) or RETRIES + 1)
+        self.queue.settled.add(sent.body)
+
+    def send_all(self, numbers):
+        for number in numbers:
+            self.send(number)
+
+
+def soak(topic, webhooks):
+    """Sends `webhooks` to the topic's function. Gives the figures, and sentences for whatever is wrong."""
+    memory = Memory(topic.processes, topic.answers)
+    with ThreadPoolExecutor(SENDERS + 2) as threads:
+        watching = [threads.submit(topic.queue.drain), threads.submit(memory.sample)]
+        try:
+            start = time.monotonic()
+            numbers = iter(range(webhooks))
+            for sender in [threads.submit(topic.send_all, numbers) for _ in range(SENDERS)]:
+                sender.result()
+            seconds = time.monotonic() - start
+        finally:
+            memory.over.set()
+            topic.queue.over.set()
+    for watch in watching:
+        watch.result()
+    ended = [process.pid for process in topic.processes if process.poll() is not None]
+    # Once the function has ended, all of its lines are here.
+    topic.parts.close()
+    lines = topic.function.log_lines()
+
+    answers, arrived, lost = topic.answers, topic.queue.arrived, topic.faults.lost
+    wrong = [f"Process {pid} of the function has ended." for pid in ended]
+    wrong += wrong_answers(answers)
+    wrong += wrong_messages(arrived, topic.valid, lost, fifo=topic.name.endswith(".fifo"))
+    wrong += wrong_lines(lines, answers)
+    written = {leak for text in topic.function.written for leak in leaks(text, topic.function.environment)}
+    if written:
+        wrong.append(f"{len(written)} keys or signatures were written.")
+    for first, last in memory.quarters():
+        if last - first > max(GROWTH * first, GROWTH_BYTES):
+            wrong.append(f"A process without its trace ids has grown from {mebibytes(first)} to {mebibytes(last)}.")
+    statuses = collections.Counter(status for _, _, status in answers)
+    figures = {
+        "webhooks": webhooks,
+        "of them valid": len(topic.valid),
+        "calls": len(answers),
+        **{f"answered {status}": statuses[status] for status in sorted(statuses)},
+        "arrived, of them": len(arrived),
+        "duplicates": arrived.total() - len(arrived),
+        "calls to SNS": topic.faults.calls.total(),
+        "whose answer got lost": lost.total(),
+        "most tries of a webhook": max(topic.tries),
+        "seconds": f"{seconds:.0f}",
+        "webhooks a second": f"{webhooks / seconds:.0f}",
+        **{f"RSS at {part:.0%}": mebibytes(memory.at(part)) for part in [0.1, 0.5, 1]},
+        "of it trace ids": mebibytes(memory.trace_ids[-1]),
+        "most growth of the rest": mebibytes(max(last - first for first, last in memory.quarters())),
+    }
+    return figures, [f"{topic.name}: {sentence}" for sentence in wrong]
+
+
+def wrong_answers(answers):
+    wrong = collections.Counter(
+        (refusal or "200 or 503", status)
+        for _, refusal, status in answers
+        if status not in ([refusal] if refusal else [200, 503])
+    )
+    return [f"{count} requests were answered {got} instead of {right}." for (right, got), count in wrong.items()]
+
+
+def wrong_messages(arrived, valid, lost, fifo):
+    """A message may come more than once only on a standard topic, where an answer of SNS got lost."""
+    for text, wrong in [
+        ("valid webhooks are not on the queue", valid - set(arrived)),
+        ("messages on the queue are none of the valid webhooks", set(arrived) - valid),
+        ("messages came too often", [body for body in arrived if arrived[body] > 1 + (0 if fifo else lost[body])]),
+    ]:
+        if wrong:
+            yield f"{len(wrong)} {text}, such as {min(wrong)[:80]}."
+
+
+def wrong_lines(lines, answers):
+    """Each call has left one line, with the id that was sent and the status that was answered."""
+    objects = [json.loads(line) for line in lines]
+    logged = collections.Counter((line.get("webhookId"), line.get("httpStatus")) for line in objects)
+    answered = collections.Counter((webhook_id, status) for webhook_id, _, status in answers)
+    for text, wrong in [
+        ("calls have left no line of their own in the log", answered - logged),
+        ("lines in the log belong to no call", logged - answered),
+    ]:
+        if wrong:
+            yield f"{wrong.total()} {text}, such as {next(iter(wrong))}."
+    requests = {line.get("requestId") for line in objects}
+    if len(requests) != len(lines):
+        yield f"{len(lines)} lines name {len(requests)} requests."
+
+
+def mebibytes(number):
+    return f"{number / (1 << 20):.1f} MiB"
+
+
+def main():
+    webhooks = int((sys.argv[1:] or [os.environ.get("WEBHOOKS", "100000")])[0])
+    seed = os.environ.get("SEED", str(random.randrange(1_000_000)))
+    binary = os.environ.get("FUNCTION_BINARY") or parts.build("--release")
+    print(f"{webhooks} webhooks, {PROCESSES} processes of the function on each topic, seed {seed}\n", flush=True)
+    names = ["standard", "outcomes.fifo"]
+    with ThreadPoolExecutor(len(names)) as threads, contextlib.ExitStack() as stack:
+        # All parts are up before the first webhook, whose connection could take the port that one was about to get.
+        topics = list(threads.map(lambda name: Topic(stack, binary, name, seed), names))
+        standard, fifo = threads.map(lambda topic: soak(topic, webhooks // 2), topics)
+    print(f"{'topic':<26}{'standard':>10}{'FIFO':>10}")
+    for figure in standard[0] | fifo[0]:
+        print(f"{figure:<26}{standard[0].get(figure, 0):>10}{fifo[0].get(figure, 0):>10}")
+    wrong = standard[1] + fifo[1]
+    if wrong:
+        raise Broken("\n".join(wrong))
+    print("\nExactly the valid ones have arrived, each call left its line, and the memory is flat but for trace ids.")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Broken as broken:
+        sys.exit(f"{broken}")
+    except KeyboardInterrupt:
+        sys.exit("\nInterrupted. Everything is down.")
