@@ -103,12 +103,11 @@ trials:
 
 TARGET ?=
 SECONDS ?=
-FUZZ = PATH="$(CURDIR)/.tools/trials/bin:$$PATH" trials/fuzz/run
 
 .PHONY: fuzz
 fuzz: python
 	@$(PYTHON) local/tools.py trials
-	$(FUZZ) $(TARGET) $(SECONDS)
+	PATH="$(CURDIR)/.tools/trials/bin:$$PATH" trials/fuzz/run $(TARGET) $(SECONDS)
 
 .PHONY: soak
 soak: tools
@@ -177,6 +176,7 @@ lint: lints
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cd benches && cargo fmt --check
+	cd trials/fuzz && cargo fmt --check
 	cd benches && CARGO_TARGET_DIR=$(CURDIR)/target cargo clippy --quiet --locked -p harness -p floor -p timing -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
 	.tools/lints/bin/cargo-deny --locked check bans licenses sources

@@ -1,0 +1,85 @@
+//! Any text of `WEBHOOK_SECRET`.
+
+#![no_main]
+
+use std::time::{Duration, SystemTime};
+
+use fuzz::{allocated, oracle};
+use libfuzzer_sys::{Corpus, fuzz_target};
+use pollo_webhook::{KeyError, Verifier, Webhook};
+
+/// What a text may allocate in all, as for a request: twice what was measured, which was most for many keys of one byte.
+const ALLOCATED_ALWAYS: usize = 4 << 10;
+const ALLOCATED_PER_BYTE: usize = 256;
+
+/// More keys than anybody has, each of which is held against all: hundreds would take seconds.
+const TRIED: usize = 16;
+
+fuzz_target!(|input: &[u8]| -> Corpus {
+    let Ok(text) = str::from_utf8(input) else { return Corpus::Reject };
+    let (verifier, allocated) = allocated(|| Verifier::new(text, Duration::ZERO));
+    let most = ALLOCATED_ALWAYS + ALLOCATED_PER_BYTE * text.len();
+    assert!(allocated <= most, "{allocated} bytes were allocated for a text of {}", text.len());
+    let (verifier, keys) = match (verifier, keys(text)) {
+        (Ok(verifier), Ok(keys)) => (verifier, keys),
+        (Err(error), Err(expected)) => {
+            assert_eq!(error, expected);
+            let said = match error {
+                KeyError::Empty(number) => format!("key {number} is empty or nothing but zeros"),
+                KeyError::NotBase64(number) => format!("key {number} is not Base64"),
+            };
+            assert_eq!(error.to_string(), said);
+            return Corpus::Keep;
+        }
+        (verifier, keys) => panic!("{verifier:?}, but {keys:?}"),
+    };
+    assert_eq!(format!("{verifier:?}"), format!("Verifier {{ keys: [{} redacted], tolerance: 0ns }}", keys.len()));
+    for key in keys.iter().take(TRIED) {
+        assert!(verifies(&verifier, key), "a key does not verify what it has signed");
+    }
+    assert!(!verifies(&verifier, b""), "the empty key verifies");
+    Corpus::Keep
+});
+
+fn verifies(verifier: &Verifier, key: &[u8]) -> bool {
+    let (id, timestamp, body) = ("msg_1", "0", b"{}");
+    let signature = oracle::sign(key, id.as_bytes(), timestamp.as_bytes(), body);
+    verifier.verify(Webhook { id, timestamp, signature: &signature, body }, SystemTime::UNIX_EPOCH).is_ok()
+}
+
+fn keys(text: &str) -> Result<Vec<Vec<u8>>, KeyError> {
+    let numbered = text.split(',').zip(1..);
+    let keys = numbered.map(|(text, number)| match decode(text) {
+        Some(key) if key.iter().any(|&byte| byte != 0) => Ok(key),
+        Some(_) => Err(KeyError::Empty(number)),
+        None => Err(KeyError::NotBase64(number)),
+    });
+    keys.collect()
+}
+
+/// Base64 of either alphabet, bit by bit. White space may be anywhere, padding at the end, and what bits are left over
+/// there do not count; one character alone is none.
+fn decode(text: &str) -> Option<Vec<u8>> {
+    let text = text.trim();
+    let text: String = text.strip_prefix("whsec_").unwrap_or(text).split_whitespace().collect();
+    let mut text = &*text;
+    while let Some(rest) = text.strip_suffix('=') {
+        text = rest;
+    }
+    let mut bits = Vec::new();
+    for b in text.bytes() {
+        let value = match b {
+            b'A'..=b'Z' => b - b'A',
+            b'a'..=b'z' => b - b'a' + 26,
+            b'0'..=b'9' => b - b'0' + 52,
+            b'+' | b'-' => 62,
+            b'/' | b'_' => 63,
+            _ => return None,
+        };
+        bits.extend((0..6).rev().map(|bit| value >> bit & 1));
+    }
+    if text.len() % 4 == 1 {
+        return None;
+    }
+    Some(bits.chunks_exact(8).map(|byte| byte.iter().fold(0, |sum, bit| sum << 1 | bit)).collect())
+}
