@@ -10,7 +10,7 @@ help:
 	@echo 'make test        the function: unit tests, and end to end between emulators'
 	@echo 'make template    the templates: translated by SAM, linted, and what must be in them'
 	@echo 'make stack       the template, whole: built, deployed to an emulator of AWS, tried and taken down'
-	@echo 'make guard       the binary: its instructions and its size, held against ceilings'
+	@echo 'make guard       the binary: its instructions, its size and the memory that it keeps, held against ceilings'
 	@echo 'make bench       its time and memory, beside Python, Node and plain Rust; writes docs/benchmark.md'
 	@echo 'make curve       its first answer by the memory it is given, which takes root; writes docs/memory.svg'
 	@echo 'make trials      the short trials: fuzz, soak and outages below, as .ci/run has them'
@@ -24,7 +24,7 @@ help:
 	@echo 'make sbom        what is in the function, as CycloneDX; writes target/pollo-webhook.cdx.json'
 	@echo 'make reproducible   two builds in two places, which must be the same'
 	@echo 'make smoke       a deployed function: URL=... and the key in WEBHOOK_SECRET'
-	@echo 'make lint        formatting, clippy, documentation, licences and sources of the dependencies'
+	@echo 'make lint        formatting, clippy, documentation, Python, workflow, licences and sources of the dependencies'
 	@echo 'make advisories  known holes in the dependencies, from the RustSec database: needs a network'
 	@echo 'make tools       bring the emulators into .tools, as the targets above do when they need them'
 	@echo 'make clean       remove what was built and brought'
@@ -111,13 +111,11 @@ fuzz: python
 
 .PHONY: soak
 soak: tools
-	cargo build --release --locked
-	FUNCTION_BINARY=$(CURDIR)/target/release/pollo-webhook .tools/emulators/bin/python trials/soak.py $(WEBHOOKS)
+	.tools/emulators/bin/python trials/soak.py $(WEBHOOKS)
 
 .PHONY: outages
 outages: tools
-	cargo build --release --locked
-	FUNCTION_BINARY=$(CURDIR)/target/release/pollo-webhook .tools/emulators/bin/python trials/outages.py $(SCHEDULES)
+	.tools/emulators/bin/python trials/outages.py $(SCHEDULES)
 
 .tools/cargo/bin/%:
 	cargo install --quiet --locked --root .tools/cargo $*@$($*)
@@ -130,7 +128,7 @@ mutants: .tools/cargo/bin/cargo-mutants
 	$< mutants --config trials/mutants.toml --output target
 
 # The compiler calls the counting of branches unstable. LLVM's tools must be 19 or newer.
-LLVM ?= $(lastword $(sort $(wildcard /usr/lib/llvm-[12]?/bin)))
+LLVM ?= $(lastword $(sort $(wildcard /usr/lib/llvm-19/bin /usr/lib/llvm-2?/bin)))
 COVERAGE = RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$(CURDIR)/target/coverage LLVM_COV=$(LLVM)/llvm-cov \
   LLVM_PROFDATA=$(LLVM)/llvm-profdata .tools/trials/bin/cargo-llvm-cov llvm-cov
 
@@ -138,14 +136,15 @@ COVERAGE = RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$(CURDIR)/target/coverage LLVM_COV
 coverage: python
 	@$(PYTHON) local/tools.py trials
 	@test -x $(LLVM)/llvm-cov || { echo 'llvm-cov is missing: apt install llvm-19, or name its folder with LLVM=...'; exit 1; }
+	# Builds the example that the tests call.
 	$(COVERAGE) run --locked --branch --no-report --example sign -- --help >/dev/null
 	$(COVERAGE) test --locked --branch --no-report
 	$(COVERAGE) report --branch --show-missing-lines --ignore-filename-regex '(tests|examples)/'
 
 .PHONY: timing
 timing:
-	$(BUILD_BENCHES) --release -p timing
-	target/release/timing
+	$(BUILD_BENCHES) --profile small -p timing
+	target/small/timing
 
 .PHONY: leaked-url
 leaked-url: tools
@@ -154,6 +153,7 @@ leaked-url: tools
 .PHONY: sbom
 sbom: .tools/cargo/bin/cargo-cyclonedx
 	$< cyclonedx --format json --spec-version 1.5 --describe binaries --no-build-deps --target x86_64-unknown-linux-gnu
+	mkdir -p target
 	mv pollo-webhook_bin.cdx.json target/pollo-webhook.cdx.json
 
 .PHONY: reproducible
@@ -180,6 +180,8 @@ lint: lints
 	cd benches && CARGO_TARGET_DIR=$(CURDIR)/target cargo clippy --quiet --locked -p harness -p floor -p timing -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
 	.tools/lints/bin/cargo-deny --locked check bans licenses sources
+	.tools/lints/bin/cargo-deny --locked --manifest-path trials/fuzz/Cargo.toml --config deny.toml check sources
+	.tools/lints/bin/cargo-deny --locked --manifest-path benches/Cargo.toml --config deny.toml check sources
 	.tools/lints/bin/zizmor --offline --quiet --persona=pedantic .github
 	.tools/lints/bin/ruff check --line-length 120 local tests trials
 	.tools/lints/bin/ruff format --line-length 120 --check local tests trials

@@ -98,7 +98,8 @@ impl<'a> VerifiedWebhook<'a> {
     }
 }
 
-/// The keys and the tolerance that messages are held against. What is made of a key is wiped when it is dropped.
+/// The keys and the tolerance that messages are held against. Of a key, two states of SHA-256 are kept; all that is made of
+/// it on the way there is wiped.
 pub struct Verifier {
     keys: Vec<Hmac<Sha256>>,
     tolerance: Duration,

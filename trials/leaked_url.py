@@ -1,4 +1,5 @@
-"""What somebody who knows the URL, and no key, can make it cost in an hour: `make leaked-url`.
+"""What somebody who knows the URL, and has neither a key nor a captured webhook, can make it cost in an hour: `make
+leaked-url`.
 
 The template's defaults cap it, prices are those of docs/operations.md, and what a refusal leaves in the log is measured.
 """
@@ -26,7 +27,6 @@ PER_GB_SECOND = 0.0000166667
 PER_LOGGED_GB = 0.50
 PER_TRACE = 5.00 / 1e6
 PER_SENT_GB = 0.09
-PER_PUBLISH = 0.50 / 1e6
 
 
 class Template(yaml.SafeLoader):
@@ -75,7 +75,6 @@ def main():
         print(f"| {what} | ${dollars:.2f} |")
     total = sum(dollars for _, dollars in costs)
     print(f"| **all of it** | **${total:.2f}**, or ${total - requests * PER_TRACE:.2f} with `Tracing=PassThrough` |")
-    print(f"| and with a captured webhook, on a standard topic | ${requests * PER_PUBLISH:.2f} more for SNS |")
 
 
 if __name__ == "__main__":

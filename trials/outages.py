@@ -1,11 +1,11 @@
 """Outages: a sender that behaves as Pollo's page says, against the compiled function while SNS, the function or the way back
 fails, and what of it arrives. Prints a Markdown table.
 
-    .tools/emulators/bin/python trials/outages.py [SCHEDULE...]
+    make outages [SCHEDULES=doubling]
 
 Waits are jumps of the time of day (libfaketime, Debian's package `faketime`), so that days pass in minutes, with the
 function's real tolerance and the emulator's real five minutes of deduplication. Pollo's page says neither at which intervals
-it tries again nor whether a retry has a timestamp of its own: SCHEDULE is one of those below (all of them, unless named),
+it tries again nor whether a retry has a timestamp of its own: SCHEDULES are some of those below (all of them, unless named),
 and timestamps are tried both ways. `doubling` alone takes less than a minute. FUNCTION_BINARY takes a function that was built
 already.
 """
@@ -64,7 +64,7 @@ OUTAGES = [
     Outage("SNS refuses for 3 hours", 3 * HOUR, Fault.REFUSED),
     Outage("SNS refuses for ever", math.inf, Fault.REFUSED),
     Outage("SNS hangs for 20 minutes", 20 * MINUTE, Fault.HANGS, ("like Svix",)),
-    Outage("SNS's answers to the first call are lost", ONCE, Fault.UNANSWERED),
+    Outage("SNS's answers are lost for the first try", ONCE, Fault.UNANSWERED),
     Outage("SNS's answers are lost for 20 minutes", 20 * MINUTE, Fault.UNANSWERED),
     Outage("the function is killed before it publishes", ONCE, KILLED_BEFORE),
     Outage("the function is killed after it has published", ONCE, KILLED_AFTER),
@@ -125,9 +125,10 @@ class Clock:
 
 @dataclass
 class Delivery:
-    """What became of a webhook: the times at which it arrived, the try that was answered 200, and the time of the last try.
-    Times are counted from the first try."""
+    """What became of a webhook: how often SNS took it, the times at which it arrived, the try that was answered 200, and the
+    time of the last try. Times are counted from the first try."""
 
+    taken: int
     arrivals: list
     heard: int | None
     last: float
@@ -204,7 +205,7 @@ class World:
             self.restart()
             heard = deliver(call, SCHEDULES[schedule], self.clock.jump)
             self.function.check()
-        return Delivery([arrival - first for arrival in self.arrivals(body)], heard, self.age)
+        return Delivery(len(self.published), [arrival - first for arrival in self.arrivals(body)], heard, self.age)
 
     def send(self, webhook):
         """Gives the status of the answer, or None if the function was killed meanwhile, and is back now."""
@@ -246,6 +247,8 @@ def broken_rules(case, results):
         where = f"{outage.name}, {schedule}, {sender}, {topic}"
         if delivery.heard and not delivery.arrivals:
             yield f"{where}: answered 200, and nothing has arrived."
+        if topic == STANDARD and len(delivery.arrivals) != delivery.taken:
+            yield f"{where}: SNS took it {delivery.taken} times, and it arrived {len(delivery.arrivals)} times."
         if topic == FIFO:
             for earlier, later in itertools.pairwise(delivery.arrivals):
                 if later - earlier < DEDUPLICATION:

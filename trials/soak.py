@@ -1,7 +1,7 @@
 """Load and soak: many webhooks, valid, forged and malformed, through several processes of the compiled function to an
 SNS that fails one time in ten, and at the end exactly the valid ones on the queues, with the memory as it was.
 
-    .tools/emulators/bin/python trials/soak.py [WEBHOOKS]
+    make soak [WEBHOOKS=2000]
 
 WEBHOOKS (an argument or a variable, 100000) go half to a standard topic and half to a FIFO topic. SEED repeats a run with
 its faults, and FUNCTION_BINARY takes a function that was built already. 2000 are a run of half a minute, too short to see a
@@ -218,7 +218,7 @@ class Topic:
             call()
             return
         self.valid.add(sent.body)
-        self.tries.append(deliver(call, [WAIT] * RETRIES, time.sleep) or RETRIES + 1)
+        self.tries.append(deliver(call, [WAIT] * RETRIES, time.sleep))
         self.queue.settled.add(sent.body)
 
     def send_all(self, numbers):
@@ -249,6 +249,8 @@ def soak(topic, webhooks):
 
     answers, arrived, lost = topic.answers, topic.queue.arrived, topic.faults.lost
     wrong = [f"Process {pid} of the function has ended." for pid in ended]
+    if None in topic.tries:
+        wrong.append(f"{topic.tries.count(None)} valid webhooks were never answered 200.")
     wrong += wrong_answers(answers)
     wrong += wrong_messages(arrived, topic.valid, lost, fifo=topic.name.endswith(".fifo"))
     wrong += wrong_lines(lines, answers)
@@ -268,7 +270,7 @@ def soak(topic, webhooks):
         "duplicates": arrived.total() - len(arrived),
         "calls to SNS": topic.faults.calls.total(),
         "whose answer got lost": lost.total(),
-        "most tries of a webhook": max(topic.tries),
+        "most tries of a webhook": max(number for number in topic.tries if number),
         "seconds": f"{seconds:.0f}",
         "webhooks a second": f"{webhooks / seconds:.0f}",
         **{f"RSS at {part:.0%}": mebibytes(memory.at(part)) for part in [0.1, 0.5, 1]},

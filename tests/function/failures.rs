@@ -34,7 +34,7 @@ const NO_MESSAGE_ID: Reply = Reply::Http(200, "<PublishResponse><PublishResult><
 const EMPTY_MESSAGE_ID: Reply =
     Reply::Http(200, "<PublishResponse><PublishResult><MessageId></MessageId></PublishResult></PublishResponse>");
 
-/// Each failure that is told at once.
+/// Each way of failing.
 pub const FAILURES: &[&[Reply]] = &[
     &[INTERNAL],
     &[UNAVAILABLE],
@@ -48,6 +48,8 @@ pub const FAILURES: &[&[Reply]] = &[
     &[EMPTY_MESSAGE_ID],
     &[Reply::Reset],
     &[Reply::CutShort],
+    &[Reply::Stall],
+    &[Reply::Hang],
 ];
 
 fn is_not_published(answer: &Answer, code: &str) {

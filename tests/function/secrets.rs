@@ -93,7 +93,13 @@ async fn are_in_nothing_that_a_public_type_prints() {
     let no_outcome = TaskOutcome::parse(verifier.verify(webhook(&empty, b"[]"), now).unwrap()).unwrap_err();
     let unverified = webhook(&signature, SUCCEED.as_bytes());
     let status = outcome.status();
-    let said = [not_configured.to_string(), bad_key.to_string(), bad_topic.to_string(), mismatch.to_string()];
+    let said = [
+        not_configured.to_string(),
+        bad_key.to_string(),
+        bad_topic.to_string(),
+        mismatch.to_string(),
+        no_outcome.to_string(),
+    ];
     print!(printed, verifier, topic, whole, not_configured, bad_key, bad_topic, said);
     print!(printed, unverified, proof, outcome, status, mismatch, no_outcome);
     for replies in FAILURES {

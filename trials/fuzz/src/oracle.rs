@@ -97,18 +97,20 @@ pub fn is_status(text: &str) -> bool {
     ["succeed", "failed"].contains(&text)
 }
 
-/// Whether a timestamp is within five minutes. `None` for one that is, in a form that the function need not read.
+/// Whether a timestamp is within five minutes. `None` for a date that is, in a form that the function need not read.
 fn is_in_time(text: &str) -> Option<bool> {
-    let (nanoseconds, usual) = if text.bytes().all(|b| b.is_ascii_digit()) {
-        let number = text.parse::<i128>().unwrap_or(i128::MAX / 1_000_000_000);
-        let unit = if number < 100_000_000_000 { 1_000_000_000 } else { 1_000_000 };
-        (number.saturating_mul(unit), !text.starts_with('0'))
-    } else {
-        let Ok(date) = shortened(text).parse::<Timestamp>() else { return Some(false) };
-        (date.as_nanosecond(), date.to_string() == text)
-    };
-    let near = nanoseconds.abs_diff(i128::from(NOW) * 1_000_000_000) <= 300 * 1_000_000_000;
-    if near && !usual { None } else { Some(near) }
+    let is_near = |nanoseconds: i128| nanoseconds.abs_diff(i128::from(NOW) * 1_000_000_000) <= 300 * 1_000_000_000;
+    if text.bytes().all(|b| b.is_ascii_digit()) {
+        // Strictly, because an id or a body cut at another dot could look like a number.
+        let number = text.parse::<i128>().ok().filter(|_| !text.starts_with('0'));
+        let unit = |number| if number < 100_000_000_000 { 1_000_000_000 } else { 1_000_000 };
+        return Some(number.is_some_and(|number| is_near(number.saturating_mul(unit(number)))));
+    }
+    let Ok(date) = shortened(text).parse::<Timestamp>() else { return Some(false) };
+    match is_near(date.as_nanosecond()) {
+        true if date.to_string() != text => None,
+        near => Some(near),
+    }
 }
 
 /// A date with no more digits of a second than `jiff` reads.
