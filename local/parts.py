@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import queue
+import random
 import re
 import select
 import signal
@@ -88,9 +89,17 @@ def started(command, printed, **options):
         process.stdout.close()
 
 
+# Those below the ones that connections go out from, which could take a port before its server does; in random order, for
+# other runs at the same time.
+PORTS = random.sample(range(20_000, 32_000), 12_000)
+
+
 def free_port():
-    with socket.create_server((ADDRESS, 0)) as server:
-        return server.getsockname()[1]
+    """A port that nobody has, and that is given to nobody else."""
+    while True:
+        port = PORTS.pop()
+        with contextlib.suppress(OSError), socket.create_server((ADDRESS, port)):
+            return port
 
 
 class Part:
@@ -105,14 +114,27 @@ class Part:
             raise Broken(f"{self.name} has ended.")
 
 
+def check_free(service, port):
+    """Raises Broken if somebody else has the port."""
+    deadline = time.monotonic() + 2
+    while True:
+        try:
+            return socket.create_server((ADDRESS, port)).close()
+        except OSError as error:
+            # What another thread has just started may have it for a moment, from before it becomes a program of its own.
+            if time.monotonic() > deadline:
+                reason = os.strerror(error.errno)
+                variable = f"{service.upper()}_PORT"
+                raise Broken(
+                    f"Port {port} of {ADDRESS} cannot be had ({reason}): {variable}=... names another."
+                ) from None
+        time.sleep(0.02)
+
+
 @contextlib.contextmanager
 def emulator(service, port, command, **options):
     """An emulator whose command makes it listen on `port`."""
-    try:
-        socket.create_server((ADDRESS, port)).close()
-    except OSError as error:
-        reason = os.strerror(error.errno)
-        raise Broken(f"Port {port} of {ADDRESS} cannot be had ({reason}): {service.upper()}_PORT=... names another.")
+    check_free(service, port)
     if not command[0].exists():
         raise Broken(f"{command[0]} is missing: start this through make, which brings it.")
     last = collections.deque(maxlen=20)
