@@ -12,11 +12,9 @@ from urllib.parse import urlsplit
 
 import parts
 from parts import KEY, SETTINGS, Broken
-from pollo import Webhook
+from pollo import NOBODYS_KEY, Webhook
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
-
-NOBODYS_KEY = "bm9ib2R5IGhhcyB0aGlzIGtleQ=="
 
 SUCCESS = b'{"taskId":"cm9ap1d4e0001","status":"succeed","credit":12}'
 FAILURE = b'{"taskId":"cm9ap1d4e0002","status":"failed","failMsg":"no such image"}'
@@ -155,9 +153,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except Broken as broken:
-        sys.exit(f"{broken}")
-    except KeyboardInterrupt:
-        sys.exit("\nInterrupted. Everything is down.")
+    parts.run(main)

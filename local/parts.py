@@ -20,8 +20,9 @@ from pathlib import Path
 
 try:
     import boto3
+    import yaml
 except ImportError:
-    sys.exit("boto3 is missing: start this through make, which brings it and the emulators")
+    sys.exit("boto3 or PyYAML is missing: start this through make, which brings it and the emulators")
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 TOOLS = Path(sys.executable).parent
@@ -47,6 +48,32 @@ for name in ["no_proxy", "NO_PROXY"]:
 
 class Broken(Exception):
     """Why a local run cannot go on, as a sentence for the person who started it."""
+
+
+def run(main):
+    """Runs `main` as a program that ends with a sentence if it cannot go on."""
+    try:
+        main()
+    except Broken as broken:
+        sys.exit(f"{broken}")
+    except KeyboardInterrupt:
+        sys.exit("\nInterrupted. Everything is down.")
+
+
+class Template(yaml.SafeLoader):
+    """Reads the template without a look at CloudFormation's functions."""
+
+
+Template.add_multi_constructor("!", lambda *_: None)
+
+
+def template():
+    return yaml.load((CHECKOUT / "template.yaml").read_text(), Template)
+
+
+def binary(*options):
+    """The path of the function: of the one that FUNCTION_BINARY names, built already, or else as `build` gives it."""
+    return os.environ.get("FUNCTION_BINARY") or build(*options)
 
 
 def build(*options):

@@ -6,6 +6,9 @@ import hmac
 import time
 from dataclasses import dataclass, field
 
+# A key that signs as Pollo's does, and that no function has.
+NOBODYS_KEY = "bm9ib2R5IGhhcyB0aGlzIGtleQ=="
+
 
 def key_bytes(key):
     """The bytes of a key, read as leniently as the function does."""

@@ -22,7 +22,6 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(CHECKOUT / "local"))
 
 import parts
-import yaml
 from certificate import self_signed_certificate
 from leaks import leaks
 from parts import KEY, TOOLS, Broken
@@ -34,8 +33,7 @@ FAILURE = b'{"taskId":"cm9ap1d4e0001","status":"failed"}'
 
 def setUpModule():
     global binary, sns
-    # Or one that was built already: `make stack` names that which SAM has built.
-    binary = os.environ.get("FUNCTION_BINARY") or parts.build()
+    binary = parts.binary()
     emulator = parts.sns()
     sns = emulator.__enter__()
     unittest.addModuleCleanup(emulator.__exit__, None, None, None)
@@ -76,17 +74,11 @@ def bare_sns(context=None):
         server.shutdown()
 
 
-class Template(yaml.SafeLoader):
-    """Reads the template without a look at CloudFormation's functions."""
-
-
-Template.add_multi_constructor("!", lambda *_: None)
-
-
 def metrics():
     """The names of the template's metrics and the patterns of the lines that each counts."""
-    template = yaml.load((CHECKOUT / "template.yaml").read_text(), Template)
-    filters = [r["Properties"] for r in template["Resources"].values() if r["Type"] == "AWS::Logs::MetricFilter"]
+    filters = [
+        r["Properties"] for r in parts.template()["Resources"].values() if r["Type"] == "AWS::Logs::MetricFilter"
+    ]
     return {filter["MetricTransformations"][0]["MetricName"]: filter["FilterPattern"] for filter in filters}
 
 

@@ -12,7 +12,6 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(CHECKOUT / "local"))
 
 import parts
-import yaml
 from parts import Broken
 
 # Requests a second that Lambda lets through for each that may run at once.
@@ -27,13 +26,6 @@ PER_GB_SECOND = 0.0000166667
 PER_LOGGED_GB = 0.50
 PER_TRACE = 5.00 / 1e6
 PER_SENT_GB = 0.09
-
-
-class Template(yaml.SafeLoader):
-    """Reads the template without a look at CloudFormation's functions."""
-
-
-Template.add_multi_constructor("!", lambda *_: None)
 
 
 def longest_line(function):
@@ -56,7 +48,7 @@ def longest_line(function):
 
 
 def main():
-    template = yaml.load((CHECKOUT / "template.yaml").read_text(), Template)
+    template = parts.template()
     at_once = int(template["Parameters"]["ReservedConcurrency"]["Default"])
     gigabytes = template["Resources"]["Function"]["Properties"]["MemorySize"] / 1024
     with parts.sns() as sns, parts.function(parts.build(), sns) as function:
@@ -78,7 +70,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except Broken as broken:
-        sys.exit(f"{broken}")
+    parts.run(main)

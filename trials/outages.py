@@ -14,7 +14,6 @@ import contextlib
 import itertools
 import json
 import math
-import os
 import sys
 import tempfile
 import time
@@ -28,7 +27,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent / "local"))
 import parts
 from faults import Fault, proxy
 from parts import KEY, Broken
-from pollo import Webhook
+from pollo import NOBODYS_KEY, Webhook
 from sender import RETRIES, deliver
 
 SECOND, MINUTE, HOUR = 1, 60, 3600
@@ -197,7 +196,7 @@ class World:
                 return 429
             timestamp = first if self.timestamps == "kept" else now
             status = self.send(Webhook(body, KEY, id=f"msg_{task}", timestamp=str(int(timestamp))))
-            if self.send(Webhook(forged, "bm90IHRoZSBrZXk=", timestamp=str(int(now)))) != 401:
+            if self.send(Webhook(forged, NOBODYS_KEY, timestamp=str(int(now)))) != 401:
                 raise Broken("A forged webhook was not answered 401.")
             return None if self.what is UNHEARD else status
 
@@ -297,10 +296,9 @@ def main():
         raise Broken(f"There is no schedule {', '.join(unknown)}: there are {', '.join(NAMES)}.")
     chosen = [NAMES[name] for name in sys.argv[1:] or NAMES]
     cases = [(outage, schedule) for outage in OUTAGES for schedule in chosen if schedule in outage.schedules]
-    binary = os.environ.get("FUNCTION_BINARY") or parts.build("--release")
+    binary = parts.binary("--release")
     columns = list(itertools.product(SENDERS, TOPICS))
     with ThreadPoolExecutor(len(columns)) as threads, contextlib.ExitStack() as stack:
-        # All parts are up before the first webhook, whose connection could take the port that one was about to get.
         worlds = list(threads.map(lambda column: World(stack, binary, *column), columns))
         deliveries = list(threads.map(lambda world: [world.deliver(*case) for case in cases], worlds))
     results = {case: dict(zip(columns, row, strict=True)) for case, row in zip(cases, zip(*deliveries), strict=True)}
@@ -312,9 +310,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except Broken as broken:
-        sys.exit(f"{broken}")
-    except KeyboardInterrupt:
-        sys.exit("\nInterrupted. Everything is down.")
+    parts.run(main)

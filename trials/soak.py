@@ -3,7 +3,7 @@ SNS that fails one time in ten, and at the end exactly the valid ones on the que
 
     make soak [WEBHOOKS=2000]
 
-WEBHOOKS (an argument or a variable, 100000) go half to a standard topic and half to a FIFO topic. SEED repeats a run with
+WEBHOOKS, 100000 unless it is said, go half to a standard topic and half to a FIFO topic. SEED repeats a run with
 its faults, and FUNCTION_BINARY takes a function that was built already. 2000 are a run of half a minute, too short to see a
 leak of less than some 20 KB a webhook; 100000 show 400 bytes. What the runtime is known to keep is left out of it.
 
@@ -31,7 +31,7 @@ import parts
 from faults import TAKEN, Fault, proxy
 from leaks import leaks
 from parts import KEY, Broken
-from pollo import Webhook
+from pollo import NOBODYS_KEY, Webhook
 from sender import RETRIES, deliver
 
 # Processes of the function, as Lambda runs several, and twice as many senders, so that none is idle.
@@ -80,7 +80,7 @@ def request(number, seed):
     headers = webhook.headers()
     match number % 20:
         case 0:
-            return Request("POST", body, dataclasses.replace(webhook, key="bm90IHRoZSBrZXk=").headers(), 401)
+            return Request("POST", body, dataclasses.replace(webhook, key=NOBODYS_KEY).headers(), 401)
         case 1:
             return Request("POST", body.replace(b'"credit": ', b'"credit": 1'), headers, 401)
         case 2:
@@ -322,13 +322,12 @@ def mebibytes(number):
 
 
 def main():
-    webhooks = int((sys.argv[1:] or [os.environ.get("WEBHOOKS", "100000")])[0])
+    webhooks = int(sys.argv[1]) if sys.argv[1:] else 100_000
     seed = os.environ.get("SEED", str(random.randrange(1_000_000)))
-    binary = os.environ.get("FUNCTION_BINARY") or parts.build("--release")
+    binary = parts.binary("--release")
     print(f"{webhooks} webhooks, {PROCESSES} processes of the function on each topic, seed {seed}\n", flush=True)
     names = ["standard", "outcomes.fifo"]
     with ThreadPoolExecutor(len(names)) as threads, contextlib.ExitStack() as stack:
-        # All parts are up before the first webhook, whose connection could take the port that one was about to get.
         topics = list(threads.map(lambda name: Topic(stack, binary, name, seed), names))
         standard, fifo = threads.map(lambda topic: soak(topic, webhooks // 2), topics)
     print(f"{'topic':<26}{'standard':>10}{'FIFO':>10}")
@@ -341,9 +340,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except Broken as broken:
-        sys.exit(f"{broken}")
-    except KeyboardInterrupt:
-        sys.exit("\nInterrupted. Everything is down.")
+    parts.run(main)
