@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod answers;
-mod documents;
 mod events;
 mod failures;
 mod function;
