@@ -3,7 +3,7 @@
 #![allow(missing_docs)]
 
 use std::hint::black_box;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -25,7 +25,6 @@ fn mac(key: &[u8], body: &[u8]) -> [u8; 32] {
 }
 
 fn verification(criterion: &mut Criterion) {
-    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
     let keys: Vec<Vec<u8>> = (0..3).map(|number| vec![number + 1; 32]).collect();
     let large = vec![b' '; 262_144];
     for (name, keys, signatures, body) in [
@@ -44,7 +43,7 @@ fn verification(criterion: &mut Criterion) {
         let webhook = Webhook { id: ID, timestamp: TIMESTAMP, signature: &signature, body };
         let mut group = criterion.benchmark_group(name);
         group.bench_function("verify", |bencher| {
-            bencher.iter(|| verifier.verify(black_box(webhook), now).expect("authentic").body().len())
+            bencher.iter(|| verifier.verify(black_box(webhook)).expect("authentic").body().len())
         });
         group.bench_function("bare HMAC", |bencher| bencher.iter(|| mac(black_box(&keys[0]), black_box(body))));
         group.finish();

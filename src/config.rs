@@ -3,26 +3,42 @@
 use std::env::{self, VarError};
 use std::time::Duration;
 
-use aws_sdk_sns::config::{Builder, Credentials};
+use aws_sdk_sns::config::Credentials;
 use zeroize::Zeroizing;
 
-use crate::sdk;
-use crate::signature::Verifier;
+use crate::sns::SnsAccess;
 use crate::topic::{NotATopicArn, TopicArn};
+use crate::webhook::Verifier;
 
-const SECRET: &str = "WEBHOOK_SECRET";
-const TOPIC: &str = "SNS_TOPIC_ARN";
-const TOLERANCE: &str = "WEBHOOK_TOLERANCE_SECONDS";
+/// A variable, and what is expected of it.
+#[derive(Clone, Copy)]
+struct Variable {
+    name: &'static str,
+    expected: &'static str,
+}
 
-/// The credentials of the function's role.
-const ACCESS_KEY: &str = "AWS_ACCESS_KEY_ID";
-const SECRET_KEY: &str = "AWS_SECRET_ACCESS_KEY";
-const SESSION_TOKEN: &str = "AWS_SESSION_TOKEN";
+const SECRET: Variable = Variable {
+    name: "WEBHOOK_SECRET",
+    expected: "the Base64 key from Pollo's webhook page, or several separated by commas",
+};
+const TOPIC: Variable = Variable {
+    name: "SNS_TOPIC_ARN",
+    expected: "the ARN of an SNS topic, like arn:aws:sns:us-east-1:123456789012:pollo-outcomes",
+};
+const TOLERANCE: Variable = Variable {
+    name: "WEBHOOK_TOLERANCE_SECONDS",
+    expected: "a whole number of seconds, like 300, or 0 to disable the timestamp check",
+};
+const ACCESS_KEY: Variable = Variable { name: "AWS_ACCESS_KEY_ID", expected: ROLES_CREDENTIALS };
+const SECRET_KEY: Variable = Variable { name: "AWS_SECRET_ACCESS_KEY", expected: ROLES_CREDENTIALS };
+const SESSION_TOKEN: Variable = Variable { name: "AWS_SESSION_TOKEN", expected: ROLES_CREDENTIALS };
+
+const ROLES_CREDENTIALS: &str = "the credentials of the function's role, which Lambda sets";
 
 /// Five minutes: for as long a FIFO topic drops a repeated message, so that a captured one has no effect there.
 const DEFAULT_TOLERANCE_SECONDS: u64 = 300;
 
-/// What the function needs to know. See the [environment table](crate#environment).
+/// What the function needs to know.
 #[derive(Debug)]
 pub struct Config {
     /// From `WEBHOOK_SECRET` and `WEBHOOK_TOLERANCE_SECONDS`.
@@ -30,29 +46,21 @@ pub struct Config {
     /// From `SNS_TOPIC_ARN`.
     pub topic: TopicArn,
     /// From AWS's own variables.
-    pub sdk: Builder,
+    pub sns: SnsAccess,
 }
 
-/// A variable that is missing or unreadable. The message names it and says what is expected; it never repeats a value.
+/// A variable that is missing or invalid. The message names it and says what is expected; it never repeats a value.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{variable}: {problem}; expected {}", expected(.variable))]
+#[error("{variable}: {problem}; expected {expected}")]
 pub struct ConfigError {
     variable: &'static str,
     problem: String,
+    expected: &'static str,
 }
 
 impl ConfigError {
-    fn new(variable: &'static str, problem: impl ToString) -> Self {
-        Self { variable, problem: problem.to_string() }
-    }
-}
-
-fn expected(variable: &str) -> &'static str {
-    match variable {
-        SECRET => "the Base64 key from Pollo's webhook page, or several separated by commas",
-        ACCESS_KEY | SECRET_KEY => "the credentials of the function's role, which Lambda sets",
-        TOPIC => "the ARN of an SNS topic, like arn:aws:sns:us-east-1:123456789012:pollo-outcomes",
-        _ => "a whole number of seconds, like 300, or 0 to switch the check of timestamps off",
+    fn new(variable: Variable, problem: impl ToString) -> Self {
+        Self { variable: variable.name, problem: problem.to_string(), expected: variable.expected }
     }
 }
 
@@ -72,7 +80,7 @@ impl Config {
     ///
     /// [`ConfigError`], for the first variable that is missing or unreadable.
     pub fn from_lookup(lookup: impl Fn(&str) -> Result<String, VarError>) -> Result<Self, ConfigError> {
-        let optional = |variable| match lookup(variable) {
+        let optional = |variable: Variable| match lookup(variable.name) {
             Ok(value) => Ok(Some(value)),
             Err(VarError::NotPresent) => Ok(None),
             Err(VarError::NotUnicode(_)) => Err(ConfigError::new(variable, "not Unicode")),
@@ -94,8 +102,16 @@ impl Config {
             None,
             "the environment",
         );
-        let sdk = sdk::config(credentials, |variable| lookup(variable).ok().filter(|value| !value.is_empty()));
-        Ok(Self { verifier, topic, sdk })
+        let set = |name| lookup(name).ok().filter(|value| !value.is_empty());
+        let is_true = |name| set(name).is_some_and(|text| text.eq_ignore_ascii_case("true"));
+        let sns = SnsAccess {
+            credentials,
+            endpoint_url: set("AWS_ENDPOINT_URL_SNS").or_else(|| set("AWS_ENDPOINT_URL")),
+            use_fips: is_true("AWS_USE_FIPS_ENDPOINT"),
+            use_dual_stack: is_true("AWS_USE_DUALSTACK_ENDPOINT"),
+            roots_are_named: set("SSL_CERT_FILE").or_else(|| set("SSL_CERT_DIR")).is_some(),
+        };
+        Ok(Self { verifier, topic, sns })
     }
 }
 
@@ -112,15 +128,15 @@ mod tests {
 
     const ARN: &str = "arn:aws:sns:us-east-1:123456789012:pollo-outcomes";
 
-    fn read(environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    fn read(environment: &[(Variable, &str)]) -> Result<Config, ConfigError> {
         Config::from_lookup(|variable| {
             let lambdas = [(ACCESS_KEY, "AKIDEXAMPLE"), (SECRET_KEY, "p4ssw%rd"), (SESSION_TOKEN, "p4ssw%rd")];
-            let found = environment.iter().chain(&lambdas).find(|(name, _)| *name == variable);
+            let found = environment.iter().chain(&lambdas).find(|(set, _)| set.name == variable);
             found.map(|(_, value)| (*value).to_owned()).ok_or(VarError::NotPresent)
         })
     }
 
-    fn refusal(environment: &[(&str, &str)]) -> String {
+    fn refusal(environment: &[(Variable, &str)]) -> String {
         read(environment).unwrap_err().to_string()
     }
 
@@ -180,13 +196,16 @@ mod tests {
         for variable in [ACCESS_KEY, SECRET_KEY] {
             let environment = [(SECRET, "QUJDRA=="), (TOPIC, ARN), (ACCESS_KEY, "AKIDEXAMPLE"), (SECRET_KEY, "s")];
             let error = Config::from_lookup(|name| {
-                let found = environment.iter().find(|(set, _)| *set == name && name != variable);
+                let found = environment.iter().find(|(set, _)| set.name == name && name != variable.name);
                 found.map(|(_, value)| (*value).to_owned()).ok_or(VarError::NotPresent)
             })
             .unwrap_err();
             assert_eq!(
                 error.to_string(),
-                format!("{variable}: not set; expected the credentials of the function's role, which Lambda sets")
+                format!(
+                    "{}: not set; expected the credentials of the function's role, which Lambda sets",
+                    variable.name
+                )
             );
         }
     }

@@ -10,9 +10,9 @@ use lambda_http::{Body, Request, RequestExt as _, Response};
 use lambda_runtime::tracing::{error, info, warn};
 use serde_json::json;
 
-use crate::outcome::{MAX_MESSAGE_BYTES, NotAnOutcome, TaskOutcome, is_attribute_character};
-use crate::publisher::{PublishError, SnsPublisher};
-use crate::signature::{SignatureError, VerifiedWebhook, Verifier, Webhook};
+use crate::outcome::{NotAnOutcome, TaskOutcome};
+use crate::sns::{self, MAX_MESSAGE_BYTES, PublishError, SnsPublisher};
+use crate::webhook::{SignatureMismatch, TimestampError, VerifiedWebhook, Verifier, Webhook, is_plain_text};
 
 const ID: &str = "x-webhook-id";
 const TIMESTAMP: &str = "x-webhook-timestamp";
@@ -24,7 +24,7 @@ const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("30");
 /// Longest part of an id that a log line repeats, in characters: the sender of a forged message chooses it.
 const MAX_LOGGED_ID_CHARACTERS: usize = 128;
 
-/// Answers Pollo's webhooks.
+/// Responds to Pollo's webhooks.
 pub struct Handler {
     verifier: Verifier,
     publisher: SnsPublisher,
@@ -43,35 +43,39 @@ enum Refusal<'a> {
     #[error("only POST is answered here")]
     MethodNotAllowed,
     #[error("message is larger than SNS takes: {MAX_MESSAGE_BYTES} bytes with its attributes")]
-    TooLarge { outcome: Option<TaskOutcome<'a>> },
+    BodyTooLarge,
     #[error("header {0} is missing")]
     HeaderMissing(&'static str),
     #[error("header {0} is unreadable")]
     HeaderUnreadable(&'static str),
+    #[error(transparent)]
+    NotAuthentic(SignatureMismatch),
     #[error("{error}")]
-    NotVerified { timestamp: &'a str, error: SignatureError },
+    NotFresh { webhook: VerifiedWebhook<'a>, error: TimestampError },
     #[error("not a task outcome: {error}")]
     NotAnOutcome { webhook: VerifiedWebhook<'a>, error: NotAnOutcome },
+    #[error("message is larger than SNS takes: {MAX_MESSAGE_BYTES} bytes with its attributes")]
+    TooLarge(TaskOutcome<'a>),
     #[error("the outcome could not be published, send it again")]
     NotPublished { outcome: TaskOutcome<'a>, error: PublishError, took: Duration },
 }
 
 impl Handler {
-    /// Holds messages against `verifier` and publishes outcomes through `publisher`.
+    /// Verifies webhooks with `verifier` and publishes outcomes through `publisher`.
     pub fn new(verifier: Verifier, publisher: SnsPublisher) -> Self {
         Self { verifier, publisher }
     }
 
-    /// Answers one request. See the [table of answers](crate#answers).
+    /// Responds to one request, and writes its log line.
     pub async fn handle(&self, request: &Request) -> Response<Body> {
         self.handle_at(request, SystemTime::now()).await
     }
 
-    /// Answers one request as if it had come in at `now`.
+    /// Responds to one request as if it had arrived at `now`.
     pub async fn handle_at(&self, request: &Request, now: SystemTime) -> Response<Body> {
         let request_id = request.lambda_context_ref().map(|context| context.request_id.as_str());
         let webhook_id = header(request.headers(), ID).ok().map(shortened);
-        match self.publish(request, now).await {
+        match self.process(request, now).await {
             Ok(published) => {
                 published.log(request_id, webhook_id);
                 published.answer()
@@ -83,13 +87,13 @@ impl Handler {
         }
     }
 
-    async fn publish<'a>(&self, request: &'a Request, now: SystemTime) -> Result<Published<'a>, Refusal<'a>> {
+    async fn process<'a>(&self, request: &'a Request, now: SystemTime) -> Result<Published<'a>, Refusal<'a>> {
         if request.method() != Method::POST {
             return Err(Refusal::MethodNotAllowed);
         }
         let body: &[u8] = request.body();
         if body.len() > MAX_MESSAGE_BYTES {
-            return Err(Refusal::TooLarge { outcome: None });
+            return Err(Refusal::BodyTooLarge);
         }
         let webhook = Webhook {
             id: header(request.headers(), ID)?,
@@ -97,13 +101,12 @@ impl Handler {
             signature: header(request.headers(), SIGNATURE)?,
             body,
         };
-        let webhook = self
-            .verifier
-            .verify(webhook, now)
-            .map_err(|error| Refusal::NotVerified { timestamp: webhook.timestamp, error })?;
-        let outcome = TaskOutcome::parse(webhook).map_err(|error| Refusal::NotAnOutcome { webhook, error })?;
-        if outcome.size() > MAX_MESSAGE_BYTES {
-            return Err(Refusal::TooLarge { outcome: Some(outcome) });
+        let webhook = self.verifier.verify(webhook).map_err(Refusal::NotAuthentic)?;
+        let fresh =
+            self.verifier.check_timestamp(webhook, now).map_err(|error| Refusal::NotFresh { webhook, error })?;
+        let outcome = TaskOutcome::parse(fresh).map_err(|error| Refusal::NotAnOutcome { webhook, error })?;
+        if sns::size(&outcome) > MAX_MESSAGE_BYTES {
+            return Err(Refusal::TooLarge(outcome));
         }
         let start = Instant::now();
         let result = self.publisher.publish(&outcome).await;
@@ -135,25 +138,25 @@ impl Published<'_> {
 }
 
 impl Refusal<'_> {
-    /// The status of the answer, and the `result` of the log line that metrics count.
-    fn end(&self) -> (StatusCode, &'static str) {
+    /// The status of the response, and the `result` of the log line that metrics count.
+    fn status_and_result(&self) -> (StatusCode, &'static str) {
         match self {
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
-            Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
             Self::HeaderMissing(_) => (StatusCode::BAD_REQUEST, "header_missing"),
             Self::HeaderUnreadable(_) => (StatusCode::BAD_REQUEST, "header_unreadable"),
-            Self::NotVerified { error, .. } => match error {
-                SignatureError::Mismatch => (StatusCode::UNAUTHORIZED, "signature_mismatch"),
-                SignatureError::OutsideTolerance => (StatusCode::UNAUTHORIZED, "timestamp_outside_tolerance"),
-                SignatureError::TimestampUnreadable => (StatusCode::BAD_REQUEST, "timestamp_unreadable"),
+            Self::NotAuthentic(_) => (StatusCode::UNAUTHORIZED, "signature_mismatch"),
+            Self::NotFresh { error, .. } => match error {
+                TimestampError::Unreadable => (StatusCode::BAD_REQUEST, "timestamp_unreadable"),
+                TimestampError::OutsideTolerance => (StatusCode::UNAUTHORIZED, "timestamp_outside_tolerance"),
             },
             Self::NotAnOutcome { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "not_an_outcome"),
+            Self::BodyTooLarge | Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
             Self::NotPublished { .. } => (StatusCode::SERVICE_UNAVAILABLE, "not_published"),
         }
     }
 
     fn answer(&self) -> Response<Body> {
-        let mut answer = answer(self.end().0, &json!({ "error": self.to_string() }));
+        let mut answer = answer(self.status_and_result().0, &json!({ "error": self.to_string() }));
         match self {
             Self::MethodNotAllowed => drop(answer.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"))),
             Self::NotPublished { .. } => drop(answer.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECONDS)),
@@ -163,61 +166,49 @@ impl Refusal<'_> {
     }
 
     fn log(&self, request_id: Option<&str>, webhook_id: Option<&str>) {
-        let (http_status, result) = self.end();
-        let outcome = match self {
-            Self::TooLarge { outcome } => outcome.as_ref(),
-            Self::NotPublished { outcome, .. } => Some(outcome),
-            _ => None,
-        };
-        let task_id = outcome.map(TaskOutcome::task_id);
-        let status = outcome.map(|outcome| outcome.status().as_str());
-        if let Self::NotPublished { error, took, .. } = self {
-            error!(
-                result,
-                httpStatus = http_status.as_u16(),
-                requestId = request_id,
-                webhookId = webhook_id,
-                taskId = task_id,
-                status,
+        let (status, result) = self.status_and_result();
+        /// The fields of every line, and then those of one.
+        macro_rules! line {
+            ($level:ident, $($fields:tt)+) => {
+                $level!(result, httpStatus = status.as_u16(), requestId = request_id, webhookId = webhook_id, $($fields)+)
+            };
+        }
+        match self {
+            Self::MethodNotAllowed
+            | Self::BodyTooLarge
+            | Self::HeaderMissing(_)
+            | Self::HeaderUnreadable(_)
+            | Self::NotAuthentic(_) => line!(warn, detail = self.to_string()),
+            Self::NotFresh { webhook, .. } => {
+                line!(warn, webhookTimestamp = webhook.timestamp(), detail = self.to_string());
+            }
+            Self::NotAnOutcome { webhook, .. } => {
+                // Pollo signed it, and it is kept nowhere else: text as it is, anything else as Base64.
+                let text = str::from_utf8(webhook.body()).ok();
+                let base64 = text.is_none().then(|| STANDARD.encode(webhook.body()));
+                line!(warn, detail = self.to_string(), body = text, bodyBase64 = base64);
+            }
+            Self::TooLarge(outcome) => {
+                line!(warn, taskId = outcome.task_id(), status = outcome.status().as_str(), detail = self.to_string(),)
+            }
+            Self::NotPublished { outcome, error, took } => line!(
+                error,
+                taskId = outcome.task_id(),
+                status = outcome.status().as_str(),
                 snsMilliseconds = milliseconds(*took),
                 code = error.code(),
                 detail = error.message(),
-            );
-            return;
+            ),
         }
-        // A timestamp is spoken of only where the signature has proved it.
-        let timestamp = match self {
-            Self::NotVerified { timestamp, error } if *error != SignatureError::Mismatch => Some(*timestamp),
-            _ => None,
-        };
-        // Pollo signed it, and it is kept nowhere else: text as it is, anything else as Base64.
-        let body = match self {
-            Self::NotAnOutcome { webhook, .. } => Some(webhook.body()),
-            _ => None,
-        };
-        let text = body.and_then(|body| str::from_utf8(body).ok());
-        let base64 = body.filter(|_| text.is_none()).map(|body| STANDARD.encode(body));
-        warn!(
-            result,
-            httpStatus = http_status.as_u16(),
-            requestId = request_id,
-            webhookId = webhook_id,
-            taskId = task_id,
-            status,
-            webhookTimestamp = timestamp,
-            detail = self.to_string(),
-            body = text,
-            bodyBase64 = base64,
-        );
     }
 }
 
-/// A header's text as received. A value is readable if SNS would take it as an attribute.
+/// A header's text as received.
 fn header<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a str, Refusal<'a>> {
     let value = headers.get(name).map_or(&[][..], HeaderValue::as_bytes);
     match str::from_utf8(value) {
         Ok("") => Err(Refusal::HeaderMissing(name)),
-        Ok(text) if text.chars().all(is_attribute_character) => Ok(text),
+        Ok(text) if is_plain_text(text) => Ok(text),
         _ => Err(Refusal::HeaderUnreadable(name)),
     }
 }

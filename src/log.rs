@@ -24,7 +24,7 @@ where
 }
 
 /// Makes a panic one line that says where. Its text is left out: a library's could quote the event.
-pub fn panics() {
+pub fn install_panic_hook() {
     std::panic::set_hook(Box::new(|panic| {
         error!(result = "panic", location = panic.location().map(field::display));
     }));

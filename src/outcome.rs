@@ -6,13 +6,10 @@ use std::fmt;
 use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
-use crate::signature::VerifiedWebhook;
+use crate::webhook::{FreshWebhook, VerifiedWebhook, is_plain_text};
 
 /// Longest task id that is taken, in bytes. Pollo's have some 25; no limit is documented.
 pub const MAX_TASK_ID_BYTES: usize = 256;
-
-/// Largest message that SNS takes, in bytes, the names, types and values of its attributes included (an AWS limit).
-pub const MAX_MESSAGE_BYTES: usize = 262_144;
 
 /// How a task ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +52,7 @@ pub enum NotAnOutcome {
 
 /// A task outcome that Pollo has sent.
 ///
-/// It is made from a [`VerifiedWebhook`] and from nothing else: to hold one is the proof that Pollo said so.
+/// It is made from a [`FreshWebhook`] and from nothing else: to hold one is the proof that Pollo said so, just now.
 #[derive(Clone, Debug)]
 pub struct TaskOutcome<'a> {
     task_id: String,
@@ -65,7 +62,7 @@ pub struct TaskOutcome<'a> {
 }
 
 impl<'a> TaskOutcome<'a> {
-    /// Reads the body of a verified webhook.
+    /// Reads the body of an authentic and fresh webhook.
     ///
     /// The body must be a JSON object with a `taskId` and a `status` and with no key of the object repeated. Other
     /// fields may be anything, nested as deep as they like: they are not read here, and go to the topic as they came.
@@ -73,7 +70,8 @@ impl<'a> TaskOutcome<'a> {
     /// # Errors
     ///
     /// [`NotAnOutcome`], for a body that is none.
-    pub fn parse(webhook: VerifiedWebhook<'a>) -> Result<Self, NotAnOutcome> {
+    pub fn parse(webhook: FreshWebhook<'a>) -> Result<Self, NotAnOutcome> {
+        let webhook = webhook.verified();
         let message = str::from_utf8(webhook.body()).map_err(|_| NotAnOutcome::NotAnObject)?;
         let mut deserializer = serde_json::Deserializer::from_str(message);
         let fields = deserializer
@@ -85,7 +83,7 @@ impl<'a> TaskOutcome<'a> {
             return Err(NotAnOutcome::RepeatedKey);
         }
         let Some(Value::String(task_id)) = fields.task_id else { return Err(NotAnOutcome::NoTaskId) };
-        if task_id.is_empty() || task_id.len() > MAX_TASK_ID_BYTES || !task_id.chars().all(is_attribute_character) {
+        if task_id.is_empty() || task_id.len() > MAX_TASK_ID_BYTES || !is_plain_text(&task_id) {
             return Err(NotAnOutcome::UnfitTaskId);
         }
         let status = match fields.status.as_ref().and_then(Value::as_str) {
@@ -111,26 +109,10 @@ impl<'a> TaskOutcome<'a> {
         self.message
     }
 
-    /// What subscribers can filter by: the name and the value of each attribute.
-    pub fn attributes(&self) -> [(&'static str, &str); 4] {
-        [
-            ("status", self.status.as_str()),
-            ("taskId", &self.task_id),
-            ("webhookId", self.webhook.id()),
-            ("webhookTimestamp", self.webhook.timestamp()),
-        ]
+    /// The webhook that the outcome is from.
+    pub fn webhook(&self) -> VerifiedWebhook<'a> {
+        self.webhook
     }
-
-    /// Size in bytes as SNS counts it, to hold against [`MAX_MESSAGE_BYTES`].
-    pub fn size(&self) -> usize {
-        let attributes = self.attributes().map(|(name, value)| name.len() + "String".len() + value.len());
-        self.message.len() + attributes.iter().sum::<usize>()
-    }
-}
-
-/// Characters that a message attribute may hold. SNS hands attributes to SQS, which takes the characters of XML.
-pub(crate) fn is_attribute_character(c: char) -> bool {
-    !c.is_control() && !matches!(c, '\u{fffe}' | '\u{ffff}')
 }
 
 /// The fields of a body that are read.
@@ -170,10 +152,10 @@ impl<'de> Visitor<'de> for FieldsVisitor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::signature::testing::verified;
+    use crate::webhook::testing::fresh;
 
     fn parse(body: &str) -> Result<(String, Status), NotAnOutcome> {
-        TaskOutcome::parse(verified(body.as_bytes())).map(|outcome| (outcome.task_id, outcome.status))
+        TaskOutcome::parse(fresh(body.as_bytes())).map(|outcome| (outcome.task_id, outcome.status))
     }
 
     fn with_task_id(task_id: &str) -> String {
@@ -191,7 +173,7 @@ mod tests {
     #[test]
     fn keeps_the_body_byte_for_byte() {
         let body = " {\"credit\":1.0,\"taskId\":\"t\\u0031\",\n\"generations\":[{\"url\":\"https:\\/\\/a/ü\"}],\"status\":\"failed\"}\n";
-        let outcome = TaskOutcome::parse(verified(body.as_bytes())).unwrap();
+        let outcome = TaskOutcome::parse(fresh(body.as_bytes())).unwrap();
         assert_eq!(outcome.message(), body);
     }
 
@@ -256,7 +238,7 @@ mod tests {
             assert_eq!(parse(body), Err(NotAnOutcome::NotAnObject), "{body}");
         }
         let latin_1 = b"{\"taskId\":\"t1\",\"status\":\"succeed\",\"a\":\"\xe9\"}";
-        assert_eq!(TaskOutcome::parse(verified(latin_1)).map(drop), Err(NotAnOutcome::NotAnObject));
+        assert_eq!(TaskOutcome::parse(fresh(latin_1)).map(drop), Err(NotAnOutcome::NotAnObject));
     }
 
     #[test]
@@ -302,17 +284,5 @@ mod tests {
             assert_eq!(parse(&body), Err(NotAnOutcome::UnknownStatus), "{body}");
         }
         assert_eq!(parse(r#"{"taskId":"t1"}"#), Err(NotAnOutcome::UnknownStatus));
-    }
-
-    #[test]
-    fn counts_its_size_as_sns_does() {
-        let body = r#"{"taskId":"t1","status":"failed"}"#;
-        let outcome = TaskOutcome::parse(verified(body.as_bytes())).unwrap();
-        let attributes = "statusStringfailed" // name, type and value of each
-            .len()
-            + "taskIdStringt1".len()
-            + "webhookIdStringmsg_1".len()
-            + "webhookTimestampString1767225600".len();
-        assert_eq!(outcome.size(), body.len() + attributes);
     }
 }

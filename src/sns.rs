@@ -1,4 +1,8 @@
-//! One outcome, one Publish.
+//! Everything about SNS: the client, its limits, and the one Publish for each outcome.
+//!
+//! The client is set up without `aws-config`, which would also look for profiles, web identities and metadata services.
+//! A Lambda function needs none of them, and with it the start took three quarters more instructions and the binary was
+//! a fifth larger (docs/performance.md).
 
 use std::error::Error as _;
 use std::time::Duration;
@@ -6,10 +10,14 @@ use std::time::Duration;
 use aws_sdk_sns::Client;
 use aws_sdk_sns::config::retry::RetryConfig;
 use aws_sdk_sns::config::timeout::TimeoutConfig;
-use aws_sdk_sns::config::{Builder, Region};
+use aws_sdk_sns::config::{
+    BehaviorVersion, Builder, Credentials, IdentityCache, Region, SharedHttpClient, StalledStreamProtectionConfig,
+};
 use aws_sdk_sns::error::{ProvideErrorMetadata as _, SdkError};
 use aws_sdk_sns::operation::publish::PublishError as SnsPublishError;
 use aws_sdk_sns::types::MessageAttributeValue;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
@@ -17,8 +25,11 @@ use sha2::{Digest as _, Sha256};
 use crate::outcome::TaskOutcome;
 use crate::topic::TopicArn;
 
+/// Largest message that SNS takes, in bytes, the names, types and values of its attributes included (an AWS limit).
+pub const MAX_MESSAGE_BYTES: usize = 262_144;
+
 /// Three attempts of two seconds and the pauses between them fit into the operation's time, and that into the 8 s
-/// in which Pollo is answered at the worst.
+/// within which Pollo gets a response.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(7);
@@ -34,6 +45,71 @@ const _: () = {
 
 /// Longest `MessageGroupId` and `MessageDeduplicationId`, in characters (an AWS limit).
 const MAX_FIFO_ID_CHARACTERS: usize = 128;
+
+/// The five roots of all certificates of AWS, as Amazon publishes them
+/// (<https://www.amazontrust.com/repository/>). The first of them expires on 2037-12-31.
+const AMAZON_ROOTS: &str = include_str!("amazon-roots.pem");
+
+/// How SNS is reached, beside the region, which is the topic's.
+#[derive(Debug)]
+pub struct SnsAccess {
+    /// Those of the function's role.
+    pub credentials: Credentials,
+    /// Instead of the endpoint of the region.
+    pub endpoint_url: Option<String>,
+    /// Whether the endpoint is the region's FIPS endpoint.
+    pub use_fips: bool,
+    /// Whether the endpoint is the region's dual-stack endpoint.
+    pub use_dual_stack: bool,
+    /// Whether `SSL_CERT_FILE` or `SSL_CERT_DIR` names the roots to trust, in place of Amazon's.
+    pub roots_are_named: bool,
+}
+
+impl SnsAccess {
+    /// The configuration of a client.
+    pub fn sdk_config(self) -> Builder {
+        let mut config = Builder::new()
+            .behavior_version(BehaviorVersion::latest())
+            .credentials_provider(self.credentials)
+            // They never change: Lambda replaces them together with the process.
+            .identity_cache(IdentityCache::no_cache())
+            // A stalled response runs into the time-out of the attempt.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .http_client(https_client(self.roots_are_named))
+            .timeout_config(
+                TimeoutConfig::builder()
+                    .connect_timeout(CONNECT_TIMEOUT)
+                    .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+                    .operation_timeout(OPERATION_TIMEOUT)
+                    .build(),
+            )
+            .retry_config(
+                RetryConfig::standard()
+                    .with_max_attempts(MAX_ATTEMPTS)
+                    .with_initial_backoff(INITIAL_BACKOFF)
+                    .with_max_backoff(MAX_BACKOFF),
+            );
+        config.set_endpoint_url(self.endpoint_url);
+        config.set_use_fips(self.use_fips.then_some(true));
+        config.set_use_dual_stack(self.use_dual_stack.then_some(true));
+        config
+    }
+}
+
+/// A client that trusts Amazon's roots alone: reading those of the system would take longer than all the rest of the
+/// start.
+fn https_client(roots_are_named: bool) -> SharedHttpClient {
+    let trusted = if roots_are_named {
+        TrustStore::empty().with_native_roots(true)
+    } else {
+        TrustStore::empty().with_pem_certificate(AMAZON_ROOTS)
+    };
+    let context = TlsContext::builder().with_trust_store(trusted).build().expect("a trust store is enough");
+    aws_smithy_http_client::Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .tls_context(context)
+        .build_https()
+}
 
 /// SNS has not accepted a message, or has not said that it has.
 #[derive(Debug, thiserror::Error)]
@@ -87,25 +163,9 @@ pub struct SnsPublisher {
 }
 
 impl SnsPublisher {
-    /// A client for the region of `topic`, with credentials, endpoint and HTTP client from `sdk`. Its connection lives as
-    /// long as it does.
-    pub fn new(sdk: Builder, topic: TopicArn) -> Self {
-        let config = sdk
-            .region(Region::new(topic.region().to_owned()))
-            .timeout_config(
-                TimeoutConfig::builder()
-                    .connect_timeout(CONNECT_TIMEOUT)
-                    .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-                    .operation_timeout(OPERATION_TIMEOUT)
-                    .build(),
-            )
-            .retry_config(
-                RetryConfig::standard()
-                    .with_max_attempts(MAX_ATTEMPTS)
-                    .with_initial_backoff(INITIAL_BACKOFF)
-                    .with_max_backoff(MAX_BACKOFF),
-            )
-            .build();
+    /// A client with this configuration, in the region of `topic`. Its connection lives as long as it does.
+    pub fn new(sdk_config: Builder, topic: TopicArn) -> Self {
+        let config = sdk_config.region(Region::new(topic.region().to_owned())).build();
         Self { client: Client::from_conf(config), topic }
     }
 
@@ -119,7 +179,7 @@ impl SnsPublisher {
     /// [`PublishError`], within 8 s at the worst. SNS may have taken the message all the same, if only its answer was lost.
     pub async fn publish(&self, outcome: &TaskOutcome<'_>) -> Result<String, PublishError> {
         let mut request = self.client.publish().topic_arn(self.topic.as_str()).message(outcome.message());
-        for (name, value) in outcome.attributes() {
+        for (name, value) in attributes(outcome) {
             let value = MessageAttributeValue::builder()
                 .data_type("String")
                 .string_value(value)
@@ -138,6 +198,23 @@ impl SnsPublisher {
     }
 }
 
+/// What subscribers can filter by: the name and the value of each attribute.
+fn attributes<'a>(outcome: &'a TaskOutcome<'_>) -> [(&'static str, &'a str); 4] {
+    let webhook = outcome.webhook();
+    [
+        ("status", outcome.status().as_str()),
+        ("taskId", outcome.task_id()),
+        ("webhookId", webhook.id()),
+        ("webhookTimestamp", webhook.timestamp()),
+    ]
+}
+
+/// Size in bytes as SNS counts it, at most [`MAX_MESSAGE_BYTES`].
+pub(crate) fn size(outcome: &TaskOutcome<'_>) -> usize {
+    let attributes = attributes(outcome).map(|(name, value)| name.len() + "String".len() + value.len());
+    outcome.message().len() + attributes.iter().sum::<usize>()
+}
+
 /// `id`, or a hash of it where SNS would refuse it: it takes letters, digits and punctuation of ASCII.
 fn fifo_id(id: String) -> String {
     if id.len() <= MAX_FIFO_ID_CHARACTERS && id.bytes().all(|b| b.is_ascii_graphic()) {
@@ -149,14 +226,27 @@ fn fifo_id(id: String) -> String {
 
 #[cfg(test)]
 mod tests {
-    use aws_sdk_sns::config::BehaviorVersion;
+    use std::fmt::Write as _;
+
+    use base64::engine::general_purpose::STANDARD;
 
     use super::*;
+    use crate::webhook::testing::fresh;
+
+    fn access() -> SnsAccess {
+        SnsAccess {
+            credentials: Credentials::new("AKIDEXAMPLE", "secret", None, None, "a test"),
+            endpoint_url: None,
+            use_fips: false,
+            use_dual_stack: false,
+            roots_are_named: false,
+        }
+    }
 
     #[test]
     fn bounds_each_call_and_its_retries() {
         let topic = "arn:aws:sns:us-east-1:123456789012:pollo-outcomes".parse().unwrap();
-        let publisher = SnsPublisher::new(Builder::new().behavior_version(BehaviorVersion::latest()), topic);
+        let publisher = SnsPublisher::new(access().sdk_config(), topic);
         let config = publisher.client.config();
         let timeouts = config.timeout_config().unwrap();
         assert_eq!(timeouts.connect_timeout(), Some(CONNECT_TIMEOUT));
@@ -187,5 +277,42 @@ mod tests {
         ] {
             assert_eq!(fifo_id(id.to_owned()), hash);
         }
+    }
+
+    #[test]
+    fn counts_its_size_as_sns_does() {
+        let body = r#"{"taskId":"t1","status":"failed"}"#;
+        let outcome = TaskOutcome::parse(fresh(body.as_bytes())).unwrap();
+        let attributes = "statusStringfailed" // name, type and value of each
+            .len()
+            + "taskIdStringt1".len()
+            + "webhookIdStringmsg_1".len()
+            + "webhookTimestampString1767225600".len();
+        assert_eq!(size(&outcome), body.len() + attributes);
+    }
+
+    #[test]
+    fn has_amazons_roots_as_amazon_publishes_them() {
+        let roots = AMAZON_ROOTS.split("-----BEGIN CERTIFICATE-----").skip(1);
+        let fingerprints: Vec<String> = roots
+            .map(|root| {
+                let text: String = root.split("-----END").next().unwrap().split_whitespace().collect();
+                let digest = Sha256::digest(STANDARD.decode(text).unwrap());
+                digest.iter().fold(String::new(), |mut hex, byte| {
+                    write!(hex, "{byte:02x}").unwrap();
+                    hex
+                })
+            })
+            .collect();
+        assert_eq!(
+            fingerprints,
+            [
+                "8ecde6884f3d87b1125ba31ac3fcb13d7016de7f57cc904fe1cb97c6ae98196e", // Amazon Root CA 1
+                "1ba5b2aa8c65401a82960118f80bec4f62304d83cec4713a19c39c011ea46db4", // Amazon Root CA 2
+                "18ce6cfe7bf14e60b2e347b8dfe868cb31d02ebb3ada271569f50343b46db3a4", // Amazon Root CA 3
+                "e35d28419ed02025cfa69038cd623962458da5c695fbdea3c22b0bfb25897092", // Amazon Root CA 4
+                "568d6905a2c88708a4b3025190edcfedb1974a606a13c6e5290fcb2ae63edab5", // Starfield Services Root CA - G2
+            ]
+        );
     }
 }

@@ -74,8 +74,8 @@ impl Function {
             let set = environment.iter().find(|(name, _)| *name == variable).map(|(_, value)| (*value).to_owned());
             set.or_else(|| usual_environment(variable, &topic, url)).ok_or(VarError::NotPresent)
         });
-        let Config { verifier, topic, sdk } = config.unwrap();
-        let publisher = SnsPublisher::new(sdk, topic.clone());
+        let Config { verifier, topic, sns: access } = config.unwrap();
+        let publisher = SnsPublisher::new(access.sdk_config(), topic.clone());
         Self { handler: Handler::new(verifier, publisher), topic: topic.as_str().to_owned(), sns }
     }
 

@@ -1,11 +1,11 @@
 //! Known answers from outside. Each file says where its vectors are from.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use pollo_webhook::{SignatureError, Verifier, Webhook};
+use pollo_webhook::{SignatureMismatch, Verifier, Webhook};
 use serde_json::Value;
 use sha2::Sha256;
 
@@ -22,11 +22,10 @@ fn verify_each(file: &str, expected: usize) {
             signature: text("signature"),
             body: text("body").as_bytes(),
         };
-        let now = SystemTime::UNIX_EPOCH;
-        assert_eq!(verifier.verify(webhook, now).map(drop), Ok(()), "{}", text("case"));
+        assert_eq!(verifier.verify(webhook).map(drop), Ok(()), "{}", text("case"));
         let longer = [webhook.body, b" "].concat();
-        let changed = verifier.verify(Webhook { body: &longer, ..webhook }, now);
-        assert_eq!(changed.map(drop), Err(SignatureError::Mismatch), "{}", text("case"));
+        let changed = verifier.verify(Webhook { body: &longer, ..webhook });
+        assert_eq!(changed.map(drop), Err(SignatureMismatch), "{}", text("case"));
     }
 }
 
@@ -86,5 +85,5 @@ fn of_rfc_4231_for_the_verifier() {
     let verifier = Verifier::new(&STANDARD.encode(key), Duration::ZERO).unwrap();
     let signature = STANDARD.encode(bytes(tag));
     let webhook = Webhook { id, timestamp, signature: &signature, body: body.as_bytes() };
-    assert_eq!(verifier.verify(webhook, SystemTime::UNIX_EPOCH).map(drop), Ok(()));
+    assert_eq!(verifier.verify(webhook).map(drop), Ok(()));
 }

@@ -90,7 +90,7 @@ impl Function {
             set.map(|(_, value)| (*value).to_owned()).ok_or(VarError::NotPresent)
         });
         let config = config.expect("a configuration");
-        let sdk = config.sdk.http_client(infallible_client_fn(|call| {
+        let sdk = config.sns.sdk_config().http_client(infallible_client_fn(|call| {
             let body = call.body().bytes().expect("a body in memory").to_vec();
             CALLS.lock().expect("calls").push(body);
             Response::new(PUBLISHED)
