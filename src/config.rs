@@ -1,17 +1,19 @@
 //! The environment, read once at the start. No other place reads a variable of ours.
 
 use std::env::{self, VarError};
+use std::error::Error;
+use std::fs;
 use std::time::Duration;
 
 use aws_sdk_sns::config::Credentials;
+use lambda_http::http::Uri;
 use zeroize::Zeroizing;
 
 use crate::sns::SnsAccess;
-use crate::topic::{NotATopicArn, TopicArn};
+use crate::topic::TopicArn;
 use crate::webhook::Verifier;
 
 /// A variable, and what is expected of it.
-#[derive(Clone, Copy)]
 struct Variable {
     name: &'static str,
     expected: &'static str,
@@ -19,7 +21,7 @@ struct Variable {
 
 const SECRET: Variable = Variable {
     name: "WEBHOOK_SECRET",
-    expected: "the Base64 key from Pollo's webhook page, or several separated by commas",
+    expected: "the Base64 key from Pollo's webhook page, or several separated by commas or white space",
 };
 const TOPIC: Variable = Variable {
     name: "SNS_TOPIC_ARN",
@@ -29,11 +31,19 @@ const TOLERANCE: Variable = Variable {
     name: "WEBHOOK_TOLERANCE_SECONDS",
     expected: "a whole number of seconds, like 300, or 0 to disable the timestamp check",
 };
-const ACCESS_KEY: Variable = Variable { name: "AWS_ACCESS_KEY_ID", expected: ROLES_CREDENTIALS };
-const SECRET_KEY: Variable = Variable { name: "AWS_SECRET_ACCESS_KEY", expected: ROLES_CREDENTIALS };
-const SESSION_TOKEN: Variable = Variable { name: "AWS_SESSION_TOKEN", expected: ROLES_CREDENTIALS };
+const ACCESS_KEY: Variable = Variable { name: "AWS_ACCESS_KEY_ID", expected: CREDENTIALS };
+const SECRET_KEY: Variable = Variable { name: "AWS_SECRET_ACCESS_KEY", expected: CREDENTIALS };
+const SESSION_TOKEN: Variable = Variable { name: "AWS_SESSION_TOKEN", expected: CREDENTIALS };
+const ENDPOINT_OF_SNS: Variable = Variable { name: "AWS_ENDPOINT_URL_SNS", expected: ENDPOINT_URL };
+const ENDPOINT: Variable = Variable { name: "AWS_ENDPOINT_URL", expected: ENDPOINT_URL };
+const FIPS: Variable = Variable { name: "AWS_USE_FIPS_ENDPOINT", expected: SWITCH };
+const DUAL_STACK: Variable = Variable { name: "AWS_USE_DUALSTACK_ENDPOINT", expected: SWITCH };
+const ROOTS_FILE: Variable = Variable { name: "SSL_CERT_FILE", expected: "a file with PEM certificates" };
+const ROOTS_FOLDERS: Variable = Variable { name: "SSL_CERT_DIR", expected: "folders with PEM certificates" };
 
-const ROLES_CREDENTIALS: &str = "the credentials of the function's role, which Lambda sets";
+const CREDENTIALS: &str = "the credentials of the function's role, which Lambda sets";
+const ENDPOINT_URL: &str = "an http or https URL, or nothing for the endpoint of the topic's region";
+const SWITCH: &str = "true or false";
 
 /// Five minutes: for as long a FIFO topic drops a repeated message, so that a captured one has no effect there.
 const DEFAULT_TOLERANCE_SECONDS: u64 = 300;
@@ -45,79 +55,132 @@ pub struct Config {
     pub verifier: Verifier,
     /// From `SNS_TOPIC_ARN`.
     pub topic: TopicArn,
-    /// From AWS's own variables.
+    /// From AWS's own variables, and those that name roots.
     pub sns: SnsAccess,
 }
 
-/// A variable that is missing or invalid. The message names it and says what is expected; it never repeats a value.
+/// Names every variable that is missing or invalid and what is expected of it. No value is repeated.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{variable}: {problem}; expected {expected}")]
-pub struct ConfigError {
-    variable: &'static str,
-    problem: String,
-    expected: &'static str,
-}
-
-impl ConfigError {
-    fn new(variable: Variable, problem: impl ToString) -> Self {
-        Self { variable: variable.name, problem: problem.to_string(), expected: variable.expected }
-    }
-}
+#[error("{}", .0.join(". "))]
+pub struct ConfigError(Vec<String>);
 
 impl Config {
     /// Reads this process's environment.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`], for the first variable that is missing or unreadable.
+    /// [`ConfigError`], if a variable is missing or invalid.
     pub fn from_env() -> Result<Self, ConfigError> {
         Self::from_lookup(|variable| env::var(variable))
     }
 
-    /// Reads an environment through `lookup`, which answers as [`std::env::var`] does.
+    /// Reads an environment through `lookup`, which returns what [`std::env::var`] does.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`], for the first variable that is missing or unreadable.
+    /// [`ConfigError`], if a variable is missing or invalid.
     pub fn from_lookup(lookup: impl Fn(&str) -> Result<String, VarError>) -> Result<Self, ConfigError> {
-        let optional = |variable: Variable| match lookup(variable.name) {
-            Ok(value) => Ok(Some(value)),
-            Err(VarError::NotPresent) => Ok(None),
-            Err(VarError::NotUnicode(_)) => Err(ConfigError::new(variable, "not Unicode")),
-        };
-        let required = |variable| optional(variable)?.ok_or(ConfigError::new(variable, "not set"));
+        let mut environment = Environment { lookup, problems: Vec::new() };
+        let tolerance = environment.optional(TOLERANCE, parse_seconds).unwrap_or(DEFAULT_TOLERANCE_SECONDS);
+        let verifier = environment.required(SECRET, |text| Ok(Verifier::new(text, Duration::from_secs(tolerance))?));
+        let topic = environment.required(TOPIC, |text| Ok(text.trim().parse::<TopicArn>()?));
+        let access_key = environment.required(ACCESS_KEY, parse_text);
+        let secret_key = environment.required(SECRET_KEY, parse_text);
+        let session_token = environment.if_not_empty(SESSION_TOKEN, parse_text);
 
-        let secret = Zeroizing::new(required(SECRET)?);
-        let topic = required(TOPIC)?.trim().parse().map_err(|error: NotATopicArn| ConfigError::new(TOPIC, error))?;
-        let tolerance = match optional(TOLERANCE)? {
-            Some(text) => parse_seconds(text.trim()).ok_or(ConfigError::new(TOLERANCE, "not a whole number"))?,
-            None => DEFAULT_TOLERANCE_SECONDS,
-        };
-        let verifier =
-            Verifier::new(&secret, Duration::from_secs(tolerance)).map_err(|error| ConfigError::new(SECRET, error))?;
-        let credentials = Credentials::new(
-            required(ACCESS_KEY)?,
-            required(SECRET_KEY)?,
-            optional(SESSION_TOKEN)?,
-            None,
-            "the environment",
-        );
-        let set = |name| lookup(name).ok().filter(|value| !value.is_empty());
-        let is_true = |name| set(name).is_some_and(|text| text.eq_ignore_ascii_case("true"));
-        let sns = SnsAccess {
-            credentials,
-            endpoint_url: set("AWS_ENDPOINT_URL_SNS").or_else(|| set("AWS_ENDPOINT_URL")),
-            use_fips: is_true("AWS_USE_FIPS_ENDPOINT"),
-            use_dual_stack: is_true("AWS_USE_DUALSTACK_ENDPOINT"),
-            roots_are_named: set("SSL_CERT_FILE").or_else(|| set("SSL_CERT_DIR")).is_some(),
-        };
-        Ok(Self { verifier, topic, sns })
+        let [of_sns, of_all] = [ENDPOINT_OF_SNS, ENDPOINT].map(|url| environment.if_not_empty(url, parse_url));
+        let endpoint_url = of_sns.or(of_all);
+        let [use_fips, use_dual_stack] = [FIPS, DUAL_STACK].map(|switch| {
+            let parse = |text: &str| parse_switch(text, endpoint_url.is_some());
+            environment.if_not_empty(switch, parse).unwrap_or(false)
+        });
+        let roots_file = environment.if_not_empty(ROOTS_FILE, check_file);
+        let roots_folders = environment.if_not_empty(ROOTS_FOLDERS, check_folders);
+
+        match (verifier, topic, access_key, secret_key) {
+            (Some(verifier), Some(topic), Some(access_key), Some(secret_key)) if environment.problems.is_empty() => {
+                let credentials = Credentials::new(access_key, secret_key, session_token, None, "the environment");
+                let roots_are_named = roots_file.or(roots_folders).is_some();
+                let sns = SnsAccess { credentials, endpoint_url, use_fips, use_dual_stack, roots_are_named };
+                Ok(Self { verifier, topic, sns })
+            }
+            _ => Err(ConfigError(environment.problems)),
+        }
     }
 }
 
-/// Digits only: `parse` alone would take a plus sign too.
-fn parse_seconds(text: &str) -> Option<u64> {
-    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
+/// What a value means, or what is wrong with it, without repeating it.
+type Parsed<T> = Result<T, Box<dyn Error>>;
+
+/// Reads variables, and collects what is wrong with them.
+struct Environment<F> {
+    lookup: F,
+    problems: Vec<String>,
+}
+
+impl<F: Fn(&str) -> Result<String, VarError>> Environment<F> {
+    fn required<T>(&mut self, variable: Variable, parse: impl Fn(&str) -> Parsed<T>) -> Option<T> {
+        self.read(variable, |text| parse(text.ok_or("not set")?).map(Some))
+    }
+
+    fn optional<T>(&mut self, variable: Variable, parse: impl Fn(&str) -> Parsed<T>) -> Option<T> {
+        self.read(variable, |text| text.map(parse).transpose())
+    }
+
+    /// As AWS's SDKs do, an empty variable is taken for one that is not set.
+    fn if_not_empty<T>(&mut self, variable: Variable, parse: impl Fn(&str) -> Parsed<T>) -> Option<T> {
+        self.read(variable, |text| text.filter(|text| !text.is_empty()).map(parse).transpose())
+    }
+
+    fn read<T>(&mut self, variable: Variable, parse: impl FnOnce(Option<&str>) -> Parsed<Option<T>>) -> Option<T> {
+        let parsed = match (self.lookup)(variable.name).map(Zeroizing::new) {
+            Ok(text) => parse(Some(&text)),
+            Err(VarError::NotPresent) => parse(None),
+            Err(VarError::NotUnicode(_)) => Err("not Unicode".into()),
+        };
+        parsed.unwrap_or_else(|problem| {
+            let Variable { name, expected } = variable;
+            self.problems.push(format!("{name}: {problem} (expected {expected})"));
+            None
+        })
+    }
+}
+
+fn parse_text(text: &str) -> Parsed<String> {
+    if text.is_empty() { Err("empty".into()) } else { Ok(text.to_owned()) }
+}
+
+/// Digits only: `parse` alone would accept a plus sign too.
+fn parse_seconds(text: &str) -> Parsed<u64> {
+    let digits = Some(text.trim()).filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+    Ok(digits.and_then(|digits| digits.parse().ok()).ok_or("not a whole number")?)
+}
+
+fn parse_url(text: &str) -> Parsed<String> {
+    let url: Uri = text.parse().map_err(|_| "not a URL")?;
+    match (url.scheme_str(), url.host()) {
+        (Some("http" | "https"), Some(host)) if !host.is_empty() => Ok(text.to_owned()),
+        _ => Err("not a URL".into()),
+    }
+}
+
+fn parse_switch(text: &str, has_endpoint_url: bool) -> Parsed<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" if has_endpoint_url => Err("cannot be combined with an endpoint URL".into()),
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err("neither true nor false".into()),
+    }
+}
+
+/// Without a certificate to trust, no call to SNS would succeed.
+fn check_file(path: &str) -> Parsed<()> {
+    let has_certificate = String::from_utf8_lossy(&fs::read(path)?).contains("-----BEGIN CERTIFICATE-----");
+    if has_certificate { Ok(()) } else { Err("no PEM certificate in the file".into()) }
+}
+
+fn check_folders(paths: &str) -> Parsed<()> {
+    env::split_paths(paths).try_for_each(|path| Ok(drop(fs::read_dir(path)?)))
 }
 
 #[cfg(test)]
@@ -127,99 +190,170 @@ mod tests {
     use super::*;
 
     const ARN: &str = "arn:aws:sns:us-east-1:123456789012:pollo-outcomes";
+    const KEY: &str = "cG9sbG8td2ViaG9vay1wdWJsaXNoZWQtdGVzdC1rZXk=";
 
-    fn read(environment: &[(Variable, &str)]) -> Result<Config, ConfigError> {
+    /// An environment that is complete, but for these variables. `None` unsets one.
+    fn read(changes: &[(&str, Option<&str>)]) -> Result<Config, ConfigError> {
         Config::from_lookup(|variable| {
-            let lambdas = [(ACCESS_KEY, "AKIDEXAMPLE"), (SECRET_KEY, "p4ssw%rd"), (SESSION_TOKEN, "p4ssw%rd")];
-            let found = environment.iter().chain(&lambdas).find(|(set, _)| set.name == variable);
-            found.map(|(_, value)| (*value).to_owned()).ok_or(VarError::NotPresent)
+            let usual = [
+                ("WEBHOOK_SECRET", KEY),
+                ("SNS_TOPIC_ARN", ARN),
+                ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
+                ("AWS_SECRET_ACCESS_KEY", "p4ssw%rd"),
+                ("AWS_SESSION_TOKEN", "p4ssw%rd"),
+            ];
+            let changed = changes.iter().find(|(name, _)| *name == variable).map(|(_, value)| *value);
+            let value = changed.unwrap_or_else(|| usual.iter().find(|(name, _)| *name == variable).map(|(_, v)| *v));
+            value.map(str::to_owned).ok_or(VarError::NotPresent)
         })
     }
 
-    fn refusal(environment: &[(Variable, &str)]) -> String {
-        read(environment).unwrap_err().to_string()
+    /// What is wrong with a complete environment in which one variable is changed.
+    fn problem(variable: &str, value: Option<&str>) -> String {
+        let problem = read(&[(variable, value)]).unwrap_err().to_string();
+        assert!(!problem.contains("p4ss") && !problem.contains('\n'), "{problem}");
+        problem
     }
 
     #[test]
     fn reads_the_key_the_topic_and_a_tolerance_of_five_minutes() {
-        let config = read(&[(SECRET, "QUJDRA=="), (TOPIC, ARN)]).unwrap();
+        let config = read(&[]).unwrap();
         assert_eq!(config.topic.as_str(), ARN);
         assert_eq!(format!("{:?}", config.verifier), "Verifier { keys: [1 redacted], tolerance: 300s }");
+        let sns = config.sns;
+        assert_eq!(
+            (sns.endpoint_url, sns.use_fips, sns.use_dual_stack, sns.roots_are_named),
+            (None, false, false, false)
+        );
+        assert_eq!(sns.credentials.session_token(), Some("p4ssw%rd"));
     }
 
     #[test]
     fn reads_several_keys_another_tolerance_and_white_space_around_values() {
-        let config =
-            read(&[(SECRET, " QUJDRA==,\nQUJD\n"), (TOPIC, &format!(" {ARN}\n")), (TOLERANCE, " 86400\n")]).unwrap();
+        let (keys, topic) = (format!(" {KEY},\n{KEY}\n"), format!(" {ARN}\n"));
+        let config = read(&[
+            ("WEBHOOK_SECRET", Some(&keys)),
+            ("SNS_TOPIC_ARN", Some(&topic)),
+            ("WEBHOOK_TOLERANCE_SECONDS", Some(" 86400\n")),
+        ]);
+        let config = config.unwrap();
         assert_eq!(config.topic.as_str(), ARN);
         assert_eq!(format!("{:?}", config.verifier), "Verifier { keys: [2 redacted], tolerance: 86400s }");
     }
 
     #[test]
-    fn names_the_variable_that_is_missing() {
-        assert_eq!(
-            refusal(&[(TOPIC, ARN)]),
-            "WEBHOOK_SECRET: not set; expected the Base64 key from Pollo's webhook page, or several separated by commas"
-        );
-        assert_eq!(
-            refusal(&[(SECRET, "QUJDRA==")]),
-            "SNS_TOPIC_ARN: not set; expected the ARN of an SNS topic, like \
-             arn:aws:sns:us-east-1:123456789012:pollo-outcomes"
-        );
+    fn reads_how_sns_is_reached_and_takes_an_empty_variable_for_none() {
+        let sns = read(&[
+            ("AWS_ENDPOINT_URL_SNS", Some("")),
+            ("AWS_ENDPOINT_URL", Some("https://sns.example:8443/path")),
+            ("AWS_USE_FIPS_ENDPOINT", Some("FALSE")),
+            ("AWS_USE_DUALSTACK_ENDPOINT", Some("")),
+            ("AWS_SESSION_TOKEN", Some("")),
+            ("SSL_CERT_FILE", Some("src/amazon-roots.pem")),
+        ]);
+        let sns = sns.unwrap().sns;
+        assert_eq!(sns.endpoint_url.as_deref(), Some("https://sns.example:8443/path"));
+        assert_eq!((sns.use_fips, sns.use_dual_stack, sns.roots_are_named), (false, false, true));
+        assert_eq!(sns.credentials.session_token(), None);
+        let both = [("AWS_ENDPOINT_URL_SNS", Some("http://[::1]:1")), ("AWS_ENDPOINT_URL", Some("http://b"))];
+        assert_eq!(read(&both).unwrap().sns.endpoint_url.as_deref(), Some("http://[::1]:1"));
+        let sns =
+            read(&[("AWS_USE_FIPS_ENDPOINT", Some("true")), ("AWS_USE_DUALSTACK_ENDPOINT", Some("True"))]).unwrap().sns;
+        assert!(sns.use_fips && sns.use_dual_stack);
+        assert!(read(&[("SSL_CERT_DIR", Some("src:/"))]).unwrap().sns.roots_are_named);
     }
 
     #[test]
-    fn names_the_variable_that_is_unreadable_and_repeats_no_value() {
-        for (variable, value, start) in [
-            (SECRET, "", "WEBHOOK_SECRET: key 1 is empty or nothing but zeros; expected the Base64 key"),
-            (SECRET, "QUJDRA==,,QUJD", "WEBHOOK_SECRET: key 2 is empty or nothing but zeros; expected the Base64 key"),
-            (SECRET, "p4ssw%rd", "WEBHOOK_SECRET: key 1 is not Base64; expected the Base64 key"),
-            (TOPIC, "", "SNS_TOPIC_ARN: not the ARN of an SNS topic; expected the ARN of an SNS topic"),
-            (TOPIC, "p4ssw%rd", "SNS_TOPIC_ARN: not the ARN of an SNS topic; expected the ARN of an SNS topic"),
-            (TOLERANCE, "", "WEBHOOK_TOLERANCE_SECONDS: not a whole number; expected a whole number of seconds"),
-            (TOLERANCE, "p4ssw%rd", "WEBHOOK_TOLERANCE_SECONDS: not a whole number; expected a whole number"),
-            (TOLERANCE, "-1", "WEBHOOK_TOLERANCE_SECONDS: not a whole number"),
-            (TOLERANCE, "+1", "WEBHOOK_TOLERANCE_SECONDS: not a whole number"),
-            (TOLERANCE, "1.5", "WEBHOOK_TOLERANCE_SECONDS: not a whole number"),
-            (TOLERANCE, "99999999999999999999", "WEBHOOK_TOLERANCE_SECONDS: not a whole number"),
+    fn names_a_variable_that_is_missing() {
+        for (variable, expected) in [
+            (
+                "WEBHOOK_SECRET",
+                "the Base64 key from Pollo's webhook page, or several separated by commas or white space",
+            ),
+            ("SNS_TOPIC_ARN", "the ARN of an SNS topic, like arn:aws:sns:us-east-1:123456789012:pollo-outcomes"),
+            ("AWS_ACCESS_KEY_ID", "the credentials of the function's role, which Lambda sets"),
+            ("AWS_SECRET_ACCESS_KEY", "the credentials of the function's role, which Lambda sets"),
         ] {
-            // The first entry of a name is the one that is read.
-            let refusal = refusal(&[(variable, value), (SECRET, "QUJDRA=="), (TOPIC, ARN), (TOLERANCE, "300")]);
-            assert!(refusal.starts_with(start), "{refusal}");
-            assert!(!refusal.contains("p4ss"), "{refusal}");
-            assert!(!refusal.contains('\n'), "{refusal}");
+            assert_eq!(problem(variable, None), format!("{variable}: not set (expected {expected})"));
         }
     }
 
     #[test]
-    fn names_the_credentials_that_lambda_has_not_set() {
-        for variable in [ACCESS_KEY, SECRET_KEY] {
-            let environment = [(SECRET, "QUJDRA=="), (TOPIC, ARN), (ACCESS_KEY, "AKIDEXAMPLE"), (SECRET_KEY, "s")];
-            let error = Config::from_lookup(|name| {
-                let found = environment.iter().find(|(set, _)| set.name == name && name != variable.name);
-                found.map(|(_, value)| (*value).to_owned()).ok_or(VarError::NotPresent)
-            })
-            .unwrap_err();
+    fn names_a_variable_that_is_invalid_and_repeats_no_value() {
+        for (variable, value, problem_and_expectation) in [
+            ("WEBHOOK_SECRET", "", "key 1 is empty (expected the Base64 key"),
+            ("WEBHOOK_SECRET", "p4ssw%rd", "key 1 is not Base64 (expected the Base64 key"),
+            ("WEBHOOK_SECRET", "changeme", "key 1 has 6 bytes; at least 16 are needed (expected the Base64 key"),
+            ("SNS_TOPIC_ARN", "", "not the ARN of an SNS topic (expected the ARN of an SNS topic"),
+            ("SNS_TOPIC_ARN", "p4ssw%rd", "not the ARN of an SNS topic (expected the ARN of an SNS topic"),
+            ("WEBHOOK_TOLERANCE_SECONDS", "", "not a whole number (expected a whole number of seconds"),
+            ("WEBHOOK_TOLERANCE_SECONDS", "p4ssw%rd", "not a whole number (expected a whole number of seconds"),
+            ("WEBHOOK_TOLERANCE_SECONDS", "-1", "not a whole number (expected"),
+            ("WEBHOOK_TOLERANCE_SECONDS", "+1", "not a whole number (expected"),
+            ("WEBHOOK_TOLERANCE_SECONDS", "1.5", "not a whole number (expected"),
+            ("WEBHOOK_TOLERANCE_SECONDS", "99999999999999999999", "not a whole number (expected"),
+            ("AWS_ACCESS_KEY_ID", "", "empty (expected the credentials"),
+            ("AWS_SECRET_ACCESS_KEY", "", "empty (expected the credentials"),
+            ("AWS_ENDPOINT_URL_SNS", "p4ss word", "not a URL (expected an http or https URL"),
+            ("AWS_ENDPOINT_URL", "p4ss word", "not a URL (expected an http or https URL"),
+            ("AWS_ENDPOINT_URL", "p4ssword", "not a URL (expected"),
+            ("AWS_ENDPOINT_URL", "127.0.0.1:4100", "not a URL (expected"),
+            ("AWS_ENDPOINT_URL", "http://", "not a URL (expected"),
+            ("AWS_ENDPOINT_URL", "ftp://p4ss.example", "not a URL (expected"),
+            ("AWS_USE_FIPS_ENDPOINT", "p4ss", "neither true nor false (expected true or false)"),
+            ("AWS_USE_DUALSTACK_ENDPOINT", "1", "neither true nor false (expected true or false)"),
+            (
+                "SSL_CERT_FILE",
+                "/p4ss",
+                "No such file or directory (os error 2) (expected a file with PEM certificates)",
+            ),
+            ("SSL_CERT_FILE", "Cargo.toml", "no PEM certificate in the file (expected a file with PEM certificates)"),
+            ("SSL_CERT_DIR", "src:/p4ss", "No such file or directory (os error 2) (expected folders"),
+        ] {
+            let problem = problem(variable, Some(value));
+            assert!(problem.starts_with(&format!("{variable}: {problem_and_expectation}")), "{problem}");
+        }
+    }
+
+    #[test]
+    fn rejects_an_endpoint_that_cannot_have_a_fips_or_dual_stack_variant() {
+        for switch in ["AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"] {
+            let error = read(&[(switch, Some("true")), ("AWS_ENDPOINT_URL", Some("http://127.0.0.1:1"))]).unwrap_err();
             assert_eq!(
                 error.to_string(),
-                format!(
-                    "{}: not set; expected the credentials of the function's role, which Lambda sets",
-                    variable.name
-                )
+                format!("{switch}: cannot be combined with an endpoint URL (expected true or false)")
             );
         }
     }
 
     #[test]
+    fn names_every_variable_that_is_wrong_in_one_line() {
+        let error = read(&[
+            ("WEBHOOK_SECRET", Some("null")),
+            ("SNS_TOPIC_ARN", None),
+            ("WEBHOOK_TOLERANCE_SECONDS", Some("five minutes")),
+            ("AWS_ENDPOINT_URL_SNS", Some("foo bar")),
+        ]);
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            "WEBHOOK_TOLERANCE_SECONDS: not a whole number (expected a whole number of seconds, like 300, or 0 to disable \
+             the timestamp check). WEBHOOK_SECRET: key 1 has 3 bytes; at least 16 are needed (expected the Base64 key \
+             from Pollo's webhook page, or several separated by commas or white space). SNS_TOPIC_ARN: not set (expected \
+             the ARN of an SNS topic, like arn:aws:sns:us-east-1:123456789012:pollo-outcomes). AWS_ENDPOINT_URL_SNS: not \
+             a URL (expected an http or https URL, or nothing for the endpoint of the topic's region)"
+        );
+    }
+
+    #[test]
     fn shows_no_secret_when_printed() {
-        let printed = format!("{:?}", read(&[(SECRET, "p4sswrd="), (TOPIC, ARN)]).unwrap());
-        assert!(!printed.contains("p4ss"), "{printed}");
+        let printed = format!("{:?}", read(&[]).unwrap());
+        assert!(!printed.contains("p4ss") && !printed.contains(KEY), "{printed}");
     }
 
     #[test]
     fn does_not_repeat_a_value_that_is_not_unicode() {
         let error = Config::from_lookup(|_| Err(VarError::NotUnicode(OsString::from("p4ssw%rd")))).unwrap_err();
-        assert!(error.to_string().starts_with("WEBHOOK_SECRET: not Unicode; expected the Base64 key"), "{error}");
+        assert_eq!(error.to_string().matches(": not Unicode (expected ").count(), 12, "{error}");
         assert!(!format!("{error:?}").contains("p4ss"));
     }
 }

@@ -10,19 +10,26 @@ use lambda_http::{Body, Request, RequestExt as _, Response};
 use lambda_runtime::tracing::{error, info, warn};
 use serde_json::json;
 
-use crate::outcome::{NotAnOutcome, TaskOutcome};
-use crate::sns::{self, MAX_MESSAGE_BYTES, PublishError, SnsPublisher};
+use crate::outcome::{self, NotAnOutcome, TaskOutcome};
+use crate::sns::{PublishError, SnsPublisher};
 use crate::webhook::{SignatureMismatch, TimestampError, VerifiedWebhook, Verifier, Webhook, is_plain_text};
 
 const ID: &str = "x-webhook-id";
 const TIMESTAMP: &str = "x-webhook-timestamp";
 const SIGNATURE: &str = "x-webhook-signature";
 
-/// Seconds after which Pollo may try again when SNS did not take a message.
+/// Seconds after which Pollo may try again when SNS did not accept a message.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("30");
 
-/// Longest part of an id that a log line repeats, in characters: the sender of a forged message chooses it.
+/// Longest part of an id, a code and a detail that a log line repeats, in characters. The sender of a forged webhook
+/// chooses the id, and whatever stands in for SNS chooses the others.
 const MAX_LOGGED_ID_CHARACTERS: usize = 128;
+const MAX_LOGGED_CODE_CHARACTERS: usize = 100;
+const MAX_LOGGED_DETAIL_CHARACTERS: usize = 1_000;
+
+/// Largest body that a log line repeats. With its quotation marks escaped, the line stays below the 1 MB that CloudWatch
+/// Logs takes as one event.
+const MAX_LOGGED_BODY_BYTES: usize = 256 * 1024;
 
 /// Responds to Pollo's webhooks.
 pub struct Handler {
@@ -37,24 +44,23 @@ struct Published<'a> {
     took: Duration,
 }
 
-/// Why a request did not end in a message on the topic. The text of each is what the sender is told.
+/// Why a request did not become a message on the topic. The text of each is what the sender is told.
 #[derive(Debug, thiserror::Error)]
 enum Refusal<'a> {
-    #[error("only POST is answered here")]
+    #[error("only POST is accepted")]
     MethodNotAllowed,
-    #[error("message is larger than SNS takes: {MAX_MESSAGE_BYTES} bytes with its attributes")]
-    BodyTooLarge,
     #[error("header {0} is missing")]
     HeaderMissing(&'static str),
     #[error("header {0} is unreadable")]
     HeaderUnreadable(&'static str),
-    #[error(transparent)]
+    // Nobody but the owner is told what exactly is wrong.
+    #[error("signature does not match")]
     NotAuthentic(SignatureMismatch),
     #[error("{error}")]
     NotFresh { webhook: VerifiedWebhook<'a>, error: TimestampError },
     #[error("not a task outcome: {error}")]
     NotAnOutcome { webhook: VerifiedWebhook<'a>, error: NotAnOutcome },
-    #[error("message is larger than SNS takes: {MAX_MESSAGE_BYTES} bytes with its attributes")]
+    #[error("{}", PublishError::TooLarge)]
     TooLarge(TaskOutcome<'a>),
     #[error("the outcome could not be published, send it again")]
     NotPublished { outcome: TaskOutcome<'a>, error: PublishError, took: Duration },
@@ -73,16 +79,14 @@ impl Handler {
 
     /// Responds to one request as if it had arrived at `now`.
     pub async fn handle_at(&self, request: &Request, now: SystemTime) -> Response<Body> {
-        let request_id = request.lambda_context_ref().map(|context| context.request_id.as_str());
-        let webhook_id = header(request.headers(), ID).ok().map(shortened);
         match self.process(request, now).await {
             Ok(published) => {
-                published.log(request_id, webhook_id);
-                published.answer()
+                published.log(request);
+                published.response()
             }
             Err(refusal) => {
-                refusal.log(request_id, webhook_id);
-                refusal.answer()
+                refusal.log(request);
+                refusal.response()
             }
         }
     }
@@ -91,44 +95,38 @@ impl Handler {
         if request.method() != Method::POST {
             return Err(Refusal::MethodNotAllowed);
         }
-        let body: &[u8] = request.body();
-        if body.len() > MAX_MESSAGE_BYTES {
-            return Err(Refusal::BodyTooLarge);
-        }
         let webhook = Webhook {
             id: header(request.headers(), ID)?,
             timestamp: header(request.headers(), TIMESTAMP)?,
             signature: header(request.headers(), SIGNATURE)?,
-            body,
+            body: request.body(),
         };
         let webhook = self.verifier.verify(webhook).map_err(Refusal::NotAuthentic)?;
         let fresh =
             self.verifier.check_timestamp(webhook, now).map_err(|error| Refusal::NotFresh { webhook, error })?;
         let outcome = TaskOutcome::parse(fresh).map_err(|error| Refusal::NotAnOutcome { webhook, error })?;
-        if sns::size(&outcome) > MAX_MESSAGE_BYTES {
-            return Err(Refusal::TooLarge(outcome));
-        }
         let start = Instant::now();
         let result = self.publisher.publish(&outcome).await;
         let took = start.elapsed();
         match result {
             Ok(message_id) => Ok(Published { outcome, message_id, took }),
+            Err(PublishError::TooLarge) => Err(Refusal::TooLarge(outcome)),
             Err(error) => Err(Refusal::NotPublished { outcome, error, took }),
         }
     }
 }
 
 impl Published<'_> {
-    fn answer(&self) -> Response<Body> {
-        answer(StatusCode::OK, &json!({ "messageId": self.message_id }))
+    fn response(&self) -> Response<Body> {
+        response(StatusCode::OK, &json!({ "messageId": self.message_id }))
     }
 
-    fn log(&self, request_id: Option<&str>, webhook_id: Option<&str>) {
+    fn log(&self, request: &Request) {
         info!(
             result = "published",
             httpStatus = StatusCode::OK.as_u16(),
-            requestId = request_id,
-            webhookId = webhook_id,
+            requestId = request_id(request),
+            webhookId = webhook_id(request),
             taskId = self.outcome.task_id(),
             status = self.outcome.status().as_str(),
             messageId = self.message_id,
@@ -147,58 +145,128 @@ impl Refusal<'_> {
             Self::NotAuthentic(_) => (StatusCode::UNAUTHORIZED, "signature_mismatch"),
             Self::NotFresh { error, .. } => match error {
                 TimestampError::Unreadable => (StatusCode::BAD_REQUEST, "timestamp_unreadable"),
-                TimestampError::OutsideTolerance => (StatusCode::UNAUTHORIZED, "timestamp_outside_tolerance"),
+                TimestampError::OutsideTolerance { .. } => (StatusCode::UNAUTHORIZED, "timestamp_outside_tolerance"),
             },
             Self::NotAnOutcome { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "not_an_outcome"),
-            Self::BodyTooLarge | Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+            Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
             Self::NotPublished { .. } => (StatusCode::SERVICE_UNAVAILABLE, "not_published"),
         }
     }
 
-    fn answer(&self) -> Response<Body> {
-        let mut answer = answer(self.status_and_result().0, &json!({ "error": self.to_string() }));
+    fn response(&self) -> Response<Body> {
+        let mut response = response(self.status_and_result().0, &json!({ "error": self.to_string() }));
         match self {
-            Self::MethodNotAllowed => drop(answer.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"))),
-            Self::NotPublished { .. } => drop(answer.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECONDS)),
+            Self::MethodNotAllowed => drop(response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"))),
+            Self::NotPublished { .. } => drop(response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECONDS)),
             _ => {}
         }
-        answer
+        response
     }
 
-    fn log(&self, request_id: Option<&str>, webhook_id: Option<&str>) {
+    /// Of an authentic webhook, the line has everything that is needed to publish it later; of any other, nothing of the
+    /// body.
+    fn log(&self, request: &Request) {
         let (status, result) = self.status_and_result();
+        let bytes = request.body().len();
         /// The fields of every line, and then those of one.
         macro_rules! line {
             ($level:ident, $($fields:tt)+) => {
-                $level!(result, httpStatus = status.as_u16(), requestId = request_id, webhookId = webhook_id, $($fields)+)
+                $level!(
+                    result,
+                    httpStatus = status.as_u16(),
+                    requestId = request_id(request),
+                    webhookId = webhook_id(request),
+                    $($fields)+
+                )
             };
         }
         match self {
-            Self::MethodNotAllowed
-            | Self::BodyTooLarge
-            | Self::HeaderMissing(_)
-            | Self::HeaderUnreadable(_)
-            | Self::NotAuthentic(_) => line!(warn, detail = self.to_string()),
-            Self::NotFresh { webhook, .. } => {
-                line!(warn, webhookTimestamp = webhook.timestamp(), detail = self.to_string());
+            Self::MethodNotAllowed | Self::HeaderMissing(_) | Self::HeaderUnreadable(_) => {
+                line!(warn, bodyBytes = bytes, detail = self.to_string());
+            }
+            Self::NotAuthentic(mismatch) => line!(
+                warn,
+                signatures = mismatch.signatures,
+                keys = mismatch.keys,
+                bodyBytes = bytes,
+                detail = mismatch.to_string(),
+            ),
+            Self::NotFresh { webhook, error } => {
+                let (task_id, task_status) = outcome::task_id_and_status(webhook);
+                let body = LoggedBody::of(webhook);
+                let age_seconds = match error {
+                    TimestampError::OutsideTolerance { age_seconds } => Some(*age_seconds),
+                    TimestampError::Unreadable => None,
+                };
+                line!(
+                    warn,
+                    taskId = task_id,
+                    status = task_status,
+                    webhookTimestamp = webhook.timestamp(),
+                    ageSeconds = age_seconds,
+                    detail = self.to_string(),
+                    body = body.text,
+                    bodyBase64 = body.base64,
+                    bodyBytes = body.bytes,
+                );
             }
             Self::NotAnOutcome { webhook, .. } => {
-                // Pollo signed it, and it is kept nowhere else: text as it is, anything else as Base64.
-                let text = str::from_utf8(webhook.body()).ok();
-                let base64 = text.is_none().then(|| STANDARD.encode(webhook.body()));
-                line!(warn, detail = self.to_string(), body = text, bodyBase64 = base64);
+                let (task_id, task_status) = outcome::task_id_and_status(webhook);
+                let body = LoggedBody::of(webhook);
+                line!(
+                    warn,
+                    taskId = task_id,
+                    status = task_status,
+                    detail = self.to_string(),
+                    body = body.text,
+                    bodyBase64 = body.base64,
+                    bodyBytes = body.bytes,
+                );
             }
-            Self::TooLarge(outcome) => {
-                line!(warn, taskId = outcome.task_id(), status = outcome.status().as_str(), detail = self.to_string(),)
-            }
-            Self::NotPublished { outcome, error, took } => line!(
-                error,
+            Self::TooLarge(outcome) => line!(
+                warn,
                 taskId = outcome.task_id(),
                 status = outcome.status().as_str(),
-                snsMilliseconds = milliseconds(*took),
-                code = error.code(),
-                detail = error.message(),
+                detail = self.to_string(),
+                bodyBytes = bytes,
             ),
+            Self::NotPublished { outcome, error, took } => {
+                let body = LoggedBody::of(&outcome.webhook());
+                line!(
+                    error,
+                    taskId = outcome.task_id(),
+                    status = outcome.status().as_str(),
+                    snsMilliseconds = milliseconds(*took),
+                    code = shortened(error.code(), MAX_LOGGED_CODE_CHARACTERS),
+                    detail = shortened(&error.message(), MAX_LOGGED_DETAIL_CHARACTERS),
+                    body = body.text,
+                    bodyBase64 = body.base64,
+                    bodyBytes = body.bytes,
+                );
+            }
+        }
+    }
+}
+
+/// A body as a log line has it: as text, as Base64, or, if it is too large for a line, only its size.
+#[derive(Default)]
+struct LoggedBody<'a> {
+    text: Option<&'a str>,
+    base64: Option<String>,
+    bytes: Option<usize>,
+}
+
+impl<'a> LoggedBody<'a> {
+    fn of(webhook: &VerifiedWebhook<'a>) -> Self {
+        let body = webhook.body();
+        if body.len() > MAX_LOGGED_BODY_BYTES {
+            return Self { bytes: Some(body.len()), ..Self::default() };
+        }
+        // JSON escapes other control characters in six bytes, which would make the line too long. No JSON has them.
+        let is_short = |text: &&str| text.bytes().all(|b| b >= b' ' || matches!(b, b'\t' | b'\n' | b'\r'));
+        match str::from_utf8(body).ok().filter(is_short) {
+            Some(text) => Self { text: Some(text), ..Self::default() },
+            None => Self { base64: Some(STANDARD.encode(body)), ..Self::default() },
         }
     }
 }
@@ -213,15 +281,23 @@ fn header<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a str, Ref
     }
 }
 
-fn answer(status: StatusCode, body: &serde_json::Value) -> Response<Body> {
-    let mut answer = Response::new(Body::from(body.to_string()));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    answer
+fn request_id(request: &Request) -> Option<&str> {
+    request.lambda_context_ref().map(|context| context.request_id.as_str())
 }
 
-fn shortened(id: &str) -> &str {
-    id.char_indices().nth(MAX_LOGGED_ID_CHARACTERS).map_or(id, |(end, _)| &id[..end])
+fn webhook_id(request: &Request) -> Option<&str> {
+    header(request.headers(), ID).ok().map(|id| shortened(id, MAX_LOGGED_ID_CHARACTERS))
+}
+
+fn response(status: StatusCode, body: &serde_json::Value) -> Response<Body> {
+    let mut response = Response::new(Body::from(body.to_string()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn shortened(text: &str, characters: usize) -> &str {
+    text.char_indices().nth(characters).map_or(text, |(end, _)| &text[..end])
 }
 
 fn milliseconds(took: Duration) -> u64 {

@@ -1,15 +1,22 @@
 //! The log: one JSON line an event on standard output, which Lambda hands to CloudWatch.
 
+use std::cell::RefCell;
+
 use lambda_runtime::tracing::subscriber::filter::{LevelFilter, Targets};
 use lambda_runtime::tracing::subscriber::fmt::MakeWriter;
 use lambda_runtime::tracing::subscriber::layer::SubscriberExt as _;
 use lambda_runtime::tracing::subscriber::{Layer as _, fmt, registry};
 use lambda_runtime::tracing::{Subscriber, error, field};
 
+thread_local! {
+    /// The request at hand. The runtime has one thread, and handles one request at a time.
+    static REQUEST_ID: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
 /// Writes our own lines from INFO up and the libraries' errors, each as one flat JSON object.
 ///
-/// The levels are fixed, because far below them the libraries print whole events, signatures and unverified bodies too.
-/// What reaches CloudWatch can still be cut down by the function's log level in Lambda, which reads `level`.
+/// The levels are fixed, because below them the libraries print whole events, signatures and unverified bodies too.
+/// Lambda's own log level of the function, which reads `level`, can still reduce what reaches CloudWatch.
 pub fn subscriber<W>(writer: W) -> impl Subscriber + Send + Sync
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
@@ -23,9 +30,15 @@ where
     registry().with(lines.with_filter(levels))
 }
 
+/// Names the request that the line of a panic belongs to.
+pub fn set_request_id(id: &str) {
+    REQUEST_ID.set(Some(id.to_owned()));
+}
+
 /// Makes a panic one line that says where. Its text is left out: a library's could quote the event.
 pub fn install_panic_hook() {
     std::panic::set_hook(Box::new(|panic| {
-        error!(result = "panic", location = panic.location().map(field::display));
+        let request_id = REQUEST_ID.take();
+        error!(result = "panic", requestId = request_id, location = panic.location().map(field::display));
     }));
 }

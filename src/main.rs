@@ -4,6 +4,8 @@ use std::convert::Infallible;
 use std::io;
 
 use lambda_http::{Error, Request, service_fn};
+use lambda_runtime::LambdaInvocation;
+use lambda_runtime::tower::util::MapRequestLayer;
 use lambda_runtime::tracing::{self, subscriber::util::SubscriberInitExt as _};
 use pollo_webhook::{Config, Handler, SnsPublisher, log};
 
@@ -21,7 +23,11 @@ async fn main() -> Result<(), Error> {
     let handler = Handler::new(verifier, SnsPublisher::new(sns.sdk_config(), topic));
     let handler: &'static Handler = Box::leak(Box::new(handler));
     let runtime =
-        lambda_http::runtime(service_fn(async |request: Request| Ok::<_, Infallible>(handler.handle(&request).await)));
+        lambda_http::runtime(service_fn(async |request: Request| Ok::<_, Infallible>(handler.handle(&request).await)))
+            .layer(MapRequestLayer::new(|invocation: LambdaInvocation| {
+                log::set_request_id(&invocation.context.request_id);
+                invocation
+            }));
     // A panic during start-up cannot quote an event, so its full message is logged.
     log::install_panic_hook();
     runtime.run().await

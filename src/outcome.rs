@@ -36,7 +36,7 @@ pub enum NotAnOutcome {
     /// The body is not UTF-8, or not one JSON object.
     #[error("body is not a JSON object")]
     NotAnObject,
-    /// A key stands twice in the object; which of the two counts would be for each reader to guess.
+    /// A key stands twice in the object.
     #[error("body repeats a key")]
     RepeatedKey,
     /// `taskId` is missing or no string.
@@ -73,17 +73,12 @@ impl<'a> TaskOutcome<'a> {
     pub fn parse(webhook: FreshWebhook<'a>) -> Result<Self, NotAnOutcome> {
         let webhook = webhook.verified();
         let message = str::from_utf8(webhook.body()).map_err(|_| NotAnOutcome::NotAnObject)?;
-        let mut deserializer = serde_json::Deserializer::from_str(message);
-        let fields = deserializer
-            .deserialize_map(FieldsVisitor)
-            .and_then(|fields| deserializer.end().map(|()| fields))
-            .map_err(|_| NotAnOutcome::NotAnObject)?;
-
+        let fields = Fields::read(message).ok_or(NotAnOutcome::NotAnObject)?;
         if fields.repeated_key {
             return Err(NotAnOutcome::RepeatedKey);
         }
         let Some(Value::String(task_id)) = fields.task_id else { return Err(NotAnOutcome::NoTaskId) };
-        if task_id.is_empty() || task_id.len() > MAX_TASK_ID_BYTES || !is_plain_text(&task_id) {
+        if !is_sane(&task_id) {
             return Err(NotAnOutcome::UnfitTaskId);
         }
         let status = match fields.status.as_ref().and_then(Value::as_str) {
@@ -115,12 +110,38 @@ impl<'a> TaskOutcome<'a> {
     }
 }
 
-/// The fields of a body that are read.
+/// `taskId` and `status` of an authentic body, each if it can be read: what the log says of a webhook that is not
+/// published.
+pub(crate) fn task_id_and_status(webhook: &VerifiedWebhook<'_>) -> (Option<String>, Option<String>) {
+    let fields = str::from_utf8(webhook.body()).ok().and_then(Fields::read).unwrap_or_default();
+    let text = |field| match field {
+        Some(Value::String(text)) if is_sane(&text) => Some(text),
+        _ => None,
+    };
+    (text(fields.task_id), text(fields.status))
+}
+
+fn is_sane(text: &str) -> bool {
+    (1..=MAX_TASK_ID_BYTES).contains(&text.len()) && is_plain_text(text)
+}
+
+/// The fields of a body that are read. One that is repeated is left out: which of the two counts would be for each
+/// reader to guess.
 #[derive(Default)]
 struct Fields {
     task_id: Option<Value>,
     status: Option<Value>,
     repeated_key: bool,
+}
+
+impl Fields {
+    /// `None` if the text is not one JSON object.
+    fn read(json: &str) -> Option<Self> {
+        let mut deserializer = serde_json::Deserializer::from_str(json);
+        let fields = deserializer.deserialize_map(FieldsVisitor).ok()?;
+        deserializer.end().ok()?;
+        Some(fields)
+    }
 }
 
 /// Reads an object by hand, because a derived reader would take `["t1","succeed"]` too and let other keys repeat.
@@ -137,13 +158,18 @@ impl<'de> Visitor<'de> for FieldsVisitor {
         let mut fields = Fields::default();
         let mut keys = HashSet::new();
         while let Some(key) = map.next_key::<String>()? {
-            match key.as_str() {
-                "taskId" => fields.task_id = Some(map.next_value()?),
-                "status" => fields.status = Some(map.next_value()?),
+            let field = match key.as_str() {
+                "taskId" => Some(&mut fields.task_id),
+                "status" => Some(&mut fields.status),
+                _ => None,
+            };
+            let is_new = keys.insert(key);
+            match field {
+                Some(field) => *field = Some(map.next_value()?).filter(|_| is_new),
                 // Passed over without recursion, so that no depth of nesting can exhaust the stack.
-                _ => drop(map.next_value::<IgnoredAny>()?),
+                None => drop(map.next_value::<IgnoredAny>()?),
             }
-            fields.repeated_key |= !keys.insert(key);
+            fields.repeated_key |= !is_new;
         }
         Ok(fields)
     }

@@ -8,7 +8,8 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use aws_sdk_sns::Client;
-use aws_sdk_sns::config::retry::RetryConfig;
+use aws_sdk_sns::config::interceptors::InterceptorContext;
+use aws_sdk_sns::config::retry::{ClassifyRetry, RetryAction, RetryConfig, RetryPartition, TokenBucket};
 use aws_sdk_sns::config::timeout::TimeoutConfig;
 use aws_sdk_sns::config::{
     BehaviorVersion, Builder, Credentials, IdentityCache, Region, SharedHttpClient, StalledStreamProtectionConfig,
@@ -25,8 +26,9 @@ use sha2::{Digest as _, Sha256};
 use crate::outcome::TaskOutcome;
 use crate::topic::TopicArn;
 
-/// Largest message that SNS takes, in bytes, the names, types and values of its attributes included (an AWS limit).
-pub const MAX_MESSAGE_BYTES: usize = 262_144;
+/// Largest message that SNS can take, in bytes, the names, types and values of its attributes included (an AWS limit).
+/// The limit of a topic, its `MaximumMessageSize`, is 262,144 by default; SNS enforces it.
+pub const MAX_MESSAGE_BYTES: usize = 1_048_576;
 
 /// Three attempts of two seconds and the pauses between them fit into the operation's time, and that into the 8 s
 /// within which Pollo gets a response.
@@ -88,11 +90,37 @@ impl SnsAccess {
                     .with_max_attempts(MAX_ATTEMPTS)
                     .with_initial_backoff(INITIAL_BACKOFF)
                     .with_max_backoff(MAX_BACKOFF),
-            );
+            )
+            // The default quota is used up by an outage and does not refill with time, so that later webhooks would
+            // have one attempt.
+            .retry_partition(RetryPartition::custom("sns").token_bucket(TokenBucket::unlimited()).build())
+            .retry_classifier(Throttling);
         config.set_endpoint_url(self.endpoint_url);
         config.set_use_fips(self.use_fips.then_some(true));
         config.set_use_dual_stack(self.use_dual_stack.then_some(true));
         config
+    }
+}
+
+/// Retries whatever means throttling. The SDK knows a list of codes, which lacks SNS's `Throttled`, `KMSThrottling` and
+/// HTTP status 429.
+#[derive(Debug)]
+struct Throttling;
+
+impl ClassifyRetry for Throttling {
+    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
+        let is_429 = context.response().is_some_and(|response| response.status().as_u16() == 429);
+        let error = context.output_or_error().and_then(|result| result.err()?.as_operation_error());
+        let code = error.and_then(|error| error.downcast_ref::<SnsPublishError>()?.code());
+        if is_429 || code.is_some_and(|code| code.contains("Throttl")) {
+            RetryAction::throttling_error()
+        } else {
+            RetryAction::NoActionIndicated
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        "Throttling"
     }
 }
 
@@ -111,46 +139,59 @@ fn https_client(roots_are_named: bool) -> SharedHttpClient {
         .build_https()
 }
 
-/// SNS has not accepted a message, or has not said that it has.
+/// Why a message was not published.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
-    /// The call failed, after the retries that its kind deserves.
+    /// The message is larger than [`MAX_MESSAGE_BYTES`]: SNS was not called.
+    #[error("message is larger than SNS can take: {MAX_MESSAGE_BYTES} bytes with its attributes")]
+    TooLarge,
+    /// The call failed, after three attempts if its kind is worth a retry. SNS may have the message nevertheless, if only
+    /// its response was lost.
     #[error("SNS did not accept the message")]
     Sns(#[source] Box<SdkError<SnsPublishError>>),
-    /// SNS answered without a message id.
-    #[error("SNS answered without a message id")]
+    /// SNS responded without a message id.
+    #[error("SNS responded without a message id")]
     NoMessageId,
 }
 
 impl PublishError {
-    /// SNS's own code, like `AuthorizationError`, or the kind of failure where SNS has said nothing.
+    /// SNS's own code, like `AuthorizationError`, or the kind of failure if there is none.
     pub fn code(&self) -> &str {
         match self {
+            Self::TooLarge => "TooLarge",
             Self::NoMessageId => "NoMessageId",
             Self::Sns(error) => error.code().unwrap_or(match &**error {
                 SdkError::TimeoutError(_) => "Timeout",
                 SdkError::DispatchFailure(_) => "DispatchFailure",
                 SdkError::ConstructionFailure(_) => "ConstructionFailure",
-                SdkError::ServiceError(answer) if !answer.raw().status().is_success() => "NoErrorCode",
+                SdkError::ServiceError(response) if !response.raw().status().is_success() => "NoErrorCode",
                 _ => "UnreadableAnswer",
             }),
         }
     }
 
-    /// SNS's own message, or what the SDK says of the failure.
+    /// SNS's own message, of any length, or what the SDK says of the failure. The request is never in it.
     pub fn message(&self) -> String {
         let Self::Sns(error) = self else { return self.to_string() };
         if let Some(message) = error.message() {
             return message.to_owned();
         }
         let mut message = error.to_string();
-        if let Some(answer) = error.raw_response() {
-            message += &format!(": HTTP status {}", answer.status());
+        if let Some(response) = error.raw_response() {
+            message += &format!(": HTTP status {}", response.status());
         }
-        let mut source = error.source();
-        while let Some(error) = source {
+        let quotes_the_request = match &**error {
+            SdkError::ConstructionFailure(_) => true,
+            // Of an unknown kind, such as a URL that cannot be called.
+            SdkError::DispatchFailure(failure) => {
+                failure.is_user() || failure.is_other() && failure.as_other().is_none()
+            }
+            _ => false,
+        };
+        let mut cause = error.source().filter(|_| !quotes_the_request);
+        while let Some(error) = cause {
             message += &format!(": {error}");
-            source = error.source();
+            cause = error.source();
         }
         message
     }
@@ -176,8 +217,11 @@ impl SnsPublisher {
     ///
     /// # Errors
     ///
-    /// [`PublishError`], within 8 s at the worst. SNS may have taken the message all the same, if only its answer was lost.
+    /// [`PublishError`], within 8 s at the worst.
     pub async fn publish(&self, outcome: &TaskOutcome<'_>) -> Result<String, PublishError> {
+        if size(outcome) > MAX_MESSAGE_BYTES {
+            return Err(PublishError::TooLarge);
+        }
         let mut request = self.client.publish().topic_arn(self.topic.as_str()).message(outcome.message());
         for (name, value) in attributes(outcome) {
             let value = MessageAttributeValue::builder()
@@ -193,8 +237,8 @@ impl SnsPublisher {
                 .message_group_id(fifo_id(task_id.to_owned()))
                 .message_deduplication_id(fifo_id(format!("{task_id}.{status}")));
         }
-        let answer = request.send().await.map_err(|error| PublishError::Sns(Box::new(error)))?;
-        answer.message_id.filter(|id| !id.is_empty()).ok_or(PublishError::NoMessageId)
+        let response = request.send().await.map_err(|error| PublishError::Sns(Box::new(error)))?;
+        response.message_id.filter(|id| !id.is_empty()).ok_or(PublishError::NoMessageId)
     }
 }
 
@@ -209,8 +253,8 @@ fn attributes<'a>(outcome: &'a TaskOutcome<'_>) -> [(&'static str, &'a str); 4] 
     ]
 }
 
-/// Size in bytes as SNS counts it, at most [`MAX_MESSAGE_BYTES`].
-pub(crate) fn size(outcome: &TaskOutcome<'_>) -> usize {
+/// Size in bytes as SNS counts it.
+fn size(outcome: &TaskOutcome<'_>) -> usize {
     let attributes = attributes(outcome).map(|(name, value)| name.len() + "String".len() + value.len());
     outcome.message().len() + attributes.iter().sum::<usize>()
 }
@@ -289,6 +333,21 @@ mod tests {
             + "webhookIdStringmsg_1".len()
             + "webhookTimestampString1767225600".len();
         assert_eq!(size(&outcome), body.len() + attributes);
+    }
+
+    #[tokio::test]
+    async fn never_quotes_the_request() {
+        let body = br#"{"taskId":"t1","status":"succeed","generations":[{"url":"https://a.example/signed"}]}"#;
+        let outcome = TaskOutcome::parse(fresh(body)).unwrap();
+        let topic: TopicArn = "arn:aws:sns:us-east-1:123456789012:pollo-outcomes".parse().unwrap();
+        for endpoint in ["foo bar", "127.0.0.1:1", "ftp://127.0.0.1:1", "http://127.0.0.1:1"] {
+            let access = SnsAccess { endpoint_url: Some(endpoint.to_owned()), ..access() };
+            let error = SnsPublisher::new(access.sdk_config(), topic.clone()).publish(&outcome).await.unwrap_err();
+            let message = error.message();
+            for part in ["t1", "succeed", "signed", "Publish", "arn:", "AKIDEXAMPLE"] {
+                assert!(!message.contains(part), "{endpoint}: {message}");
+            }
+        }
     }
 
     #[test]

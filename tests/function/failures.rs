@@ -25,7 +25,7 @@ macro_rules! error {
 const INTERNAL: Reply = Reply::Http(500, error!("InternalError", "internal"));
 const UNAVAILABLE: Reply = Reply::Http(503, "");
 const THROTTLING: Reply = Reply::Http(400, error!("ThrottlingException", "rate exceeded"));
-const KMS_THROTTLING: Reply = Reply::Http(400, error!("KMSThrottling", "rate exceeded"));
+const TOO_MANY_REQUESTS: Reply = Reply::Http(429, "");
 const REFUSED: Reply = Reply::Http(403, error!("AuthorizationError", "not authorized to perform SNS:Publish"));
 const NO_TOPIC: Reply = Reply::Http(404, error!("NotFound", "Topic does not exist"));
 const NOT_XML: Reply = Reply::Http(200, "<html>hello");
@@ -39,7 +39,7 @@ pub const FAILURES: &[&[Reply]] = &[
     &[INTERNAL],
     &[UNAVAILABLE],
     &[THROTTLING],
-    &[KMS_THROTTLING],
+    &[TOO_MANY_REQUESTS],
     &[REFUSED],
     &[NO_TOPIC],
     &[NOT_XML],
@@ -57,6 +57,11 @@ fn is_not_published(answer: &Answer, code: &str) {
     assert_eq!(answer.headers["retry-after"], "30");
     assert_eq!((&answer.log["level"], &answer.log["code"]), (&"ERROR".into(), &code.into()), "{}", answer.log);
     assert!(answer.log["detail"].as_str().is_some_and(|detail| !detail.is_empty()));
+    // Enough to publish the outcome later.
+    assert_eq!(
+        (&answer.log["taskId"], &answer.log["status"], &answer.log["body"]),
+        (&"cm9ap1d4e0001".into(), &"succeed".into(), &SUCCEED.into())
+    );
     assert!(answer.took < WORST, "{:?}", answer.took);
 }
 
@@ -102,9 +107,30 @@ async fn unavailable() {
 #[tokio::test]
 async fn throttling() {
     for_ever(&[THROTTLING], "ThrottlingException", 3).await;
-    passing(&[THROTTLING, Reply::Accept]).await;
-    for_ever(&[KMS_THROTTLING], "KMSThrottling", 1).await;
-    mended(&[KMS_THROTTLING, Reply::Accept], "KMSThrottling").await;
+    for_ever(&[TOO_MANY_REQUESTS], "NoErrorCode", 3).await;
+    passing(&[TOO_MANY_REQUESTS, Reply::Accept]).await;
+}
+
+/// Codes of SNS, of KMS behind it, and of AWS in general.
+#[tokio::test]
+async fn throttling_by_any_name() {
+    for code in [
+        "Throttled",
+        "ThrottledException",
+        "Throttling",
+        "ThrottlingException",
+        "KMSThrottling",
+        "KMSThrottlingException",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "RequestLimitExceeded",
+        "LimitExceededException",
+        "SlowDown",
+        "TooManyRequestsException",
+    ] {
+        let throttled = error!("CODE", "rate exceeded").replace("CODE", code).leak();
+        passing(vec![Reply::Http(400, throttled), Reply::Accept].leak()).await;
+    }
 }
 
 #[tokio::test]
@@ -166,7 +192,7 @@ async fn an_answer_that_is_not_sns() {
 async fn an_answer_without_a_message_id() {
     for reply in [&[NO_MESSAGE_ID], &[EMPTY_MESSAGE_ID]] {
         let answer = for_ever(reply, "NoMessageId", 1).await;
-        assert_eq!(answer.log["detail"], "SNS answered without a message id");
+        assert_eq!(answer.log["detail"], "SNS responded without a message id");
     }
     mended(&[NO_MESSAGE_ID, Reply::Accept], "NoMessageId").await;
 }
@@ -180,11 +206,27 @@ async fn nobody_at_the_endpoint() {
     is_not_published(&function.receive(&event(SUCCEED)).await, "DispatchFailure");
 }
 
+/// By default, the SDK's retries have a quota over all calls, which an outage uses up and time does not fill up again.
 #[tokio::test]
-async fn the_answer_is_in_time_again_and_again() {
-    // The SDK's retries have a budget over all calls: when it is spent, it gives up at once.
-    let function = Function::start(&[INTERNAL]).await;
-    for _ in 0..60 {
+async fn each_webhook_has_three_attempts_however_long_sns_has_failed() {
+    const OUTAGE: usize = 40;
+    let mut replies = vec![INTERNAL; 3 * OUTAGE];
+    replies.extend([Reply::Reset, Reply::Reset, Reply::Accept].repeat(3));
+    let function = Function::start(replies.leak()).await;
+    for number in 1..=OUTAGE {
         is_not_published(&function.receive(&event(SUCCEED)).await, "InternalError");
+        assert_eq!(function.sns.calls().len(), 3 * number);
     }
+    for _ in 0..3 {
+        assert_eq!(function.receive(&event(SUCCEED)).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_long_error_text_is_logged_in_part() {
+    let long = "\u{e9}".repeat(100_000);
+    let error = error!("CODE", "MESSAGE").replace("CODE", &long).replace("MESSAGE", &long).leak();
+    let function = Function::start(vec![Reply::Http(403, error)].leak()).await;
+    let log = function.receive(&event(SUCCEED)).await.log;
+    assert_eq!((&log["code"], &log["detail"]), (&long[..2 * 100].into(), &long[..2 * 1_000].into()));
 }

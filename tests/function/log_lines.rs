@@ -32,7 +32,7 @@ async fn of_an_outcome_that_was_not_published() {
         answer.log,
         json!({
             "level": "ERROR", "result": "not_published", "httpStatus": 503, "webhookId": "msg_1",
-            "taskId": "cm9ap1d4e0001", "status": "succeed", "code": "NotFound", "detail": "no topic",
+            "taskId": "cm9ap1d4e0001", "status": "succeed", "code": "NotFound", "detail": "no topic", "body": SUCCEED,
         })
     );
 }
@@ -43,7 +43,8 @@ async fn of_a_request_that_is_no_webhook() {
     assert_eq!(
         function.receive(&unsigned_event("POST", "an unverified body")).await.log,
         json!({
-            "level": "WARN", "result": "header_missing", "httpStatus": 400, "detail": "header x-webhook-id is missing",
+            "level": "WARN", "result": "header_missing", "httpStatus": 400, "bodyBytes": 18,
+            "detail": "header x-webhook-id is missing",
         })
     );
 }

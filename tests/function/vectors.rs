@@ -25,7 +25,8 @@ fn verify_each(file: &str, expected: usize) {
         assert_eq!(verifier.verify(webhook).map(drop), Ok(()), "{}", text("case"));
         let longer = [webhook.body, b" "].concat();
         let changed = verifier.verify(Webhook { body: &longer, ..webhook });
-        assert_eq!(changed.map(drop), Err(SignatureMismatch), "{}", text("case"));
+        let mismatch = SignatureMismatch { signatures: 1, keys: 1 };
+        assert_eq!(changed.map(drop), Err(mismatch), "{}", text("case"));
     }
 }
 
