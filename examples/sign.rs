@@ -22,8 +22,8 @@ use sha2::Sha256;
 
 /// Sign a webhook as Pollo would.
 ///
-/// The key is read from the environment variable WEBHOOK_SECRET, as on Pollo's webhook page. If it holds several,
-/// separated by commas, the webhook gets a signature of each, as it may while a key is being rotated.
+/// The key is read from the environment variable WEBHOOK_SECRET, as on Pollo's webhook page. If it holds several, separated
+/// by commas or white space, the webhook gets a signature of each, as it may while a key is being rotated.
 #[derive(Parser)]
 #[command(after_help = "\
 Examples:
@@ -121,7 +121,7 @@ fn main() -> ExitCode {
 
 fn sign(webhook: &Webhook) -> Result<Signed, Box<dyn Error>> {
     let keys = env::var("WEBHOOK_SECRET")
-        .map_err(|_| "WEBHOOK_SECRET is not set: it takes the Base64 key from Pollo's webhook page")?;
+        .map_err(|_| "WEBHOOK_SECRET is not set: set it to the Base64 key from Pollo's webhook page")?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
     let sent = if webhook.stale { now - Duration::from_secs(3600) } else { now };
     let timestamp = webhook.timestamp.clone().unwrap_or_else(|| sent.as_secs().to_string());
@@ -137,11 +137,7 @@ fn sign(webhook: &Webhook) -> Result<Signed, Box<dyn Error>> {
         }
     };
 
-    let keys = if webhook.forged {
-        vec![b"nobody has this key".to_vec()]
-    } else {
-        keys.split(',').map(decode).collect::<Result<_, _>>()?
-    };
+    let keys = if webhook.forged { vec![b"nobody has this key".to_vec()] } else { decode(&keys)? };
     let signatures: Vec<String> = keys
         .iter()
         .map(|key| {
@@ -173,18 +169,25 @@ fn read(file: &Path) -> Result<Vec<u8>, String> {
     Ok(body)
 }
 
-/// The bytes of a key as Node's `Buffer.from(key, 'base64')` reads it.
-fn decode(key: &str) -> Result<Vec<u8>, &'static str> {
-    let key = key.trim();
-    let key = key.strip_prefix("whsec_").unwrap_or(key).replace('-', "+").replace('_', "/");
-    let key: String = key.split_whitespace().collect();
+/// The bytes of each key. Keys under 16 bytes are rejected, as by the function.
+fn decode(text: &str) -> Result<Vec<Vec<u8>>, String> {
     let config = GeneralPurposeConfig::new()
         .with_decode_allow_trailing_bits(true)
         .with_decode_padding_mode(DecodePaddingMode::Indifferent);
-    match GeneralPurpose::new(&base64::alphabet::STANDARD, config).decode(key) {
-        Ok(bytes) if !bytes.is_empty() => Ok(bytes),
-        _ => Err("WEBHOOK_SECRET holds a key that is empty or not Base64"),
-    }
+    let base64 = GeneralPurpose::new(&base64::alphabet::STANDARD, config);
+    let keys = text.split(',').flat_map(|part| match part.trim() {
+        "" => vec![""],
+        part => part.split_whitespace().collect(),
+    });
+    let decoded = keys.zip(1..).map(|(key, number)| {
+        let key = key.strip_prefix("whsec_").unwrap_or(key).replace('-', "+").replace('_', "/");
+        match base64.decode(key) {
+            Ok(bytes) if bytes.len() >= 16 => Ok(bytes),
+            Ok(bytes) => Err(format!("WEBHOOK_SECRET: key {number} has {} bytes; at least 16 are needed", bytes.len())),
+            Err(_) => Err(format!("WEBHOOK_SECRET: key {number} is not Base64")),
+        }
+    });
+    decoded.collect()
 }
 
 /// The event that a function URL makes of the webhook, in payload format 2.0.

@@ -1,9 +1,9 @@
 //! The example `sign`, as a person calls it. Its signatures are checked by the function, its command by a shell's rules.
 
-use std::env;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::LazyLock;
 
 use serde_json::Value;
 
@@ -11,12 +11,19 @@ use crate::function::Function;
 use crate::pollo::{KEY, NOW, SUCCEED};
 use crate::sns::Reply;
 
-/// Built by `cargo test` beside the tests.
-fn program() -> PathBuf {
-    let tests = env::current_exe().unwrap();
-    let program = tests.parent().unwrap().parent().unwrap().join("examples/sign");
-    assert!(program.exists(), "{} is missing: run `cargo build --examples`", program.display());
-    program
+/// The example, built now: what lies in the folder of examples may be of yesterday.
+fn program() -> &'static Path {
+    static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--quiet", "--locked", "--example", "sign", "--message-format", "json"]);
+        let built = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).stderr(Stdio::inherit()).output().unwrap();
+        assert!(built.status.success(), "the example does not build");
+        let messages = String::from_utf8(built.stdout).unwrap();
+        let messages = messages.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let executables = messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from));
+        executables.last().expect("cargo names what it has built")
+    });
+    &PROGRAM
 }
 
 fn run(secret: Option<&str>, arguments: &[&str], input: &[u8]) -> Output {
@@ -54,11 +61,18 @@ async fn signs_events_that_the_function_takes() {
     assert_eq!(function.sns.calls()[0].field("Message"), Some(SUCCEED));
 }
 
+const OTHER_KEY: &str = "YW5vdGhlciBrZXkgb2YgUG9sbG8ncw==";
+const THIRD_KEY: &str = "YSB0aGlyZCBrZXksIGFzIGxvbmc=";
+
 #[tokio::test]
 async fn signs_with_every_key_and_stale_on_request() {
-    let output = run(Some("YW5vdG\r\nhlcg==, whsec_dGhpcmQ"), &["event", "--timestamp", &NOW.to_string()], b"");
+    let output = run(
+        Some(&format!("{OTHER_KEY}\r\n{THIRD_KEY}, whsec_{KEY}")),
+        &["event", "--timestamp", &NOW.to_string()],
+        b"",
+    );
     let event: Value = serde_json::from_slice(&output.stdout).unwrap();
-    for secret in ["YW5vdGhlcg==", "dGhpcmQ="] {
+    for secret in [OTHER_KEY, THIRD_KEY, KEY] {
         let function = Function::with(&[Reply::Accept], &[("WEBHOOK_SECRET", secret)]).await;
         assert_eq!(function.receive(&event).await.status, 200);
     }
@@ -95,10 +109,13 @@ fn pipes_a_body_that_is_not_text_into_curl() {
 }
 
 #[test]
-fn says_what_is_missing() {
+fn says_what_is_wrong_with_the_key() {
     for (secret, expected) in [
-        (None, "sign: WEBHOOK_SECRET is not set: it takes the Base64 key from Pollo's webhook page\n"),
-        (Some(""), "sign: WEBHOOK_SECRET holds a key that is empty or not Base64\n"),
+        (None, "sign: WEBHOOK_SECRET is not set: set it to the Base64 key from Pollo's webhook page\n"),
+        (Some(""), "sign: WEBHOOK_SECRET: key 1 has 0 bytes; at least 16 are needed\n"),
+        (Some("changeme"), "sign: WEBHOOK_SECRET: key 1 has 6 bytes; at least 16 are needed\n"),
+        (Some(&format!("{KEY} a!bc")), "sign: WEBHOOK_SECRET: key 2 is not Base64\n"),
+        (Some(&format!("{KEY},")), "sign: WEBHOOK_SECRET: key 2 has 0 bytes; at least 16 are needed\n"),
     ] {
         let output = run(secret, &["event"], b"");
         assert_eq!((output.status.code(), &*String::from_utf8_lossy(&output.stderr)), (Some(1), expected));
