@@ -4,14 +4,14 @@ use std::env::VarError;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use lambda_http::http::HeaderMap;
 use lambda_runtime::tracing::instrument::WithSubscriber as _;
 use pollo_webhook::{Config, Handler, SnsPublisher};
 use serde_json::Value;
 
-use crate::pollo::{KEY, NOW};
+use crate::pollo::{KEY, now};
 use crate::sns::{Reply, Sns};
 
 pub struct Function {
@@ -87,9 +87,8 @@ impl Function {
         let request = lambda_http::request::from_str(&event.to_string()).unwrap();
         let log = Log::default();
         let start = Instant::now();
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(NOW);
         let answered =
-            self.handler.handle_at(&request, now).with_subscriber(pollo_webhook::log::subscriber(log.clone()));
+            self.handler.handle_at(&request, now()).with_subscriber(pollo_webhook::log::subscriber(log.clone()));
         let (parts, body) = answered.await.into_parts();
         let took = start.elapsed();
 

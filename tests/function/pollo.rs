@@ -1,5 +1,7 @@
 //! Pollo's part: webhooks signed with another implementation of HMAC than the function's, as function-URL events.
 
+use std::time::{Duration, SystemTime};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::hmac;
@@ -8,6 +10,10 @@ use serde_json::{Value, json};
 /// The key and the time of the sample events.
 pub const KEY: &str = "cG9sbG8td2ViaG9vay1wdWJsaXNoZWQtdGVzdC1rZXk=";
 pub const NOW: u64 = 1_767_225_600;
+
+pub fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(NOW)
+}
 
 pub const SUCCEED: &str = r#"{"taskId":"cm9ap1d4e0001","status":"succeed"}"#;
 pub const FAILED: &str = r#"{"taskId":"cm9ap1d4e0001","status":"failed"}"#;

@@ -11,14 +11,10 @@ use serde_json::json;
 use tokio::runtime::Runtime;
 
 use crate::function::Function;
-use crate::pollo::{KEY, NOW, base64_event, event_at, sign, unsigned_event};
+use crate::pollo::{KEY, NOW, base64_event, event_at, now, sign, unsigned_event};
 use crate::sns::Reply;
 
 const NOBODY: &[u8] = b"a key that nobody has";
-
-fn now() -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_secs(NOW)
-}
 
 /// Text as a header carries it.
 fn header_text() -> impl Strategy<Value = String> {

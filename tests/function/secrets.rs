@@ -3,7 +3,7 @@
 
 use std::env::VarError;
 use std::fmt::Debug;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,7 +14,7 @@ use pollo_webhook::{
 
 use crate::failures::FAILURES;
 use crate::function::{topic, usual_environment};
-use crate::pollo::{KEY, NOW, SUCCEED, sign};
+use crate::pollo::{KEY, NOW, SUCCEED, now, sign};
 use crate::sns::{Reply, Sns};
 
 const AWS_SECRET: &str = "aws/Secret+Access/Key";
@@ -76,7 +76,7 @@ async fn are_in_nothing_that_a_public_type_prints() {
     let timestamp = NOW.to_string();
     let signature = sign(&key, "msg_1", &timestamp, SUCCEED.as_bytes());
     let other = sign(b"another", "msg_1", &timestamp, SUCCEED.as_bytes());
-    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(NOW);
+    let now = now();
     let webhook = |signature, body| Webhook { id: "msg_1", timestamp: &timestamp, signature, body };
 
     let mut printed: Vec<(String, String)> = Vec::new();

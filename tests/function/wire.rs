@@ -1,7 +1,15 @@
 //! What goes over the wire to SNS.
 
-use crate::function::Function;
-use crate::pollo::{FAILED, SUCCEED, event};
+use std::env::VarError;
+use std::sync::{Arc, Mutex};
+
+use aws_sdk_sns::config::interceptors::BeforeTransmitInterceptorContextMut;
+use aws_sdk_sns::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_sns::error::BoxError;
+use pollo_webhook::{Config, Handler, SnsPublisher};
+
+use crate::function::{Function, usual_environment};
+use crate::pollo::{FAILED, SUCCEED, event, now};
 use crate::sns::{Call, Reply};
 
 const TOPIC: &str = "arn:aws:sns:us-east-1:123456789012:pollo-outcomes";
@@ -113,4 +121,69 @@ async fn the_connection_lives_on_between_webhooks() {
         assert_eq!(function.receive(&event(SUCCEED)).await.status, 200);
     }
     assert_eq!((function.sns.calls().len(), function.sns.connections()), (5, 1));
+}
+
+#[tokio::test]
+async fn the_call_has_the_session_token_of_the_role() {
+    let function = Function::with(&[Reply::Accept], &[("AWS_SESSION_TOKEN", "token/of+the+role==")]).await;
+    assert_eq!(function.receive(&event(SUCCEED)).await.status, 200);
+    let head = &function.sns.calls()[0].head;
+    assert!(head.contains("x-amz-security-token: token/of+the+role==\r\n"), "{head}");
+    let signed = head.split("signedheaders=").nth(1).unwrap().split(',').next().unwrap();
+    assert!(signed.contains("x-amz-security-token"), "the token is not signed: {head}");
+}
+
+/// Keeps the URL of a call, and lets nothing leave this machine.
+#[derive(Clone, Debug, Default)]
+struct KeepUrl(Arc<Mutex<String>>);
+
+impl Intercept for KeepUrl {
+    fn name(&self) -> &'static str {
+        "KeepUrl"
+    }
+
+    fn modify_before_transmit(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        *self.0.lock().unwrap() = context.request().uri().to_owned();
+        Err("no call is made".into())
+    }
+}
+
+async fn called_url(environment: &[(&str, &str)]) -> String {
+    let config = Config::from_lookup(|variable| {
+        let set = environment.iter().find(|(name, _)| *name == variable).map(|(_, value)| (*value).to_owned());
+        set.or_else(|| usual_environment(variable, TOPIC, "")).ok_or(VarError::NotPresent)
+    });
+    let Config { verifier, topic, sns } = config.unwrap();
+    let url = KeepUrl::default();
+    let publisher = SnsPublisher::new(sns.sdk_config().interceptor(url.clone()), topic);
+    let request = lambda_http::request::from_str(&event(SUCCEED).to_string()).unwrap();
+    assert_eq!(Handler::new(verifier, publisher).handle_at(&request, now()).await.status(), 503);
+    let url = url.0.lock().unwrap();
+    url.clone()
+}
+
+#[tokio::test]
+async fn the_endpoint_is_that_of_the_region_or_the_one_that_the_environment_names() {
+    for (environment, url) in [
+        (&[][..], "https://sns.us-east-1.amazonaws.com/"),
+        (&[("SNS_TOPIC_ARN", "arn:aws-cn:sns:cn-north-1:123456789012:t")], "https://sns.cn-north-1.amazonaws.com.cn/"),
+        (&[("AWS_USE_FIPS_ENDPOINT", "true")], "https://sns-fips.us-east-1.amazonaws.com/"),
+        (&[("AWS_USE_DUALSTACK_ENDPOINT", "true")], "https://sns.us-east-1.api.aws/"),
+        (
+            &[("AWS_USE_FIPS_ENDPOINT", "true"), ("AWS_USE_DUALSTACK_ENDPOINT", "true")],
+            "https://sns-fips.us-east-1.api.aws/",
+        ),
+        (&[("AWS_ENDPOINT_URL", "https://all.example/")], "https://all.example/"),
+        (
+            &[("AWS_ENDPOINT_URL_SNS", "https://sns.example/"), ("AWS_ENDPOINT_URL", "https://all.example/")],
+            "https://sns.example/",
+        ),
+    ] {
+        assert_eq!(called_url(environment).await, url, "{environment:?}");
+    }
 }
