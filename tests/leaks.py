@@ -25,7 +25,7 @@ def leaks(text, environment):
     """What of `text` must not have been written by a function with this environment."""
     found = SIGNATURE.findall(text)
     for variable in ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"]:
-        found += [environment[variable]] if environment.get(variable, "\0") in text else []
+        found += [environment[variable]] if environment.get(variable) and environment[variable] in text else []
     for key in environment["WEBHOOK_SECRET"].split(","):
         found += [spelling for spelling in [key, *spellings(key_bytes(key))] if spelling and spelling in text]
     return found
