@@ -5,41 +5,32 @@ use std::error::Error;
 use std::fs;
 use std::time::Duration;
 
-use aws_sdk_sns::config::Credentials;
+use aws_sdk_sns::config::{Builder, Credentials};
 use lambda_http::http::Uri;
 use zeroize::Zeroizing;
 
-use crate::sns::SnsAccess;
+use crate::sns;
 use crate::topic::TopicArn;
 use crate::webhook::Verifier;
 
-/// A variable, and what is expected of it.
-struct Variable {
-    name: &'static str,
-    expected: &'static str,
-}
+/// The name of a variable, and what is expected of it.
+type Variable = (&'static str, &'static str);
 
-const SECRET: Variable = Variable {
-    name: "WEBHOOK_SECRET",
-    expected: "the Base64 key from Pollo's webhook page, or several separated by commas or white space",
-};
-const TOPIC: Variable = Variable {
-    name: "SNS_TOPIC_ARN",
-    expected: "the ARN of an SNS topic, like arn:aws:sns:us-east-1:123456789012:pollo-outcomes",
-};
-const TOLERANCE: Variable = Variable {
-    name: "WEBHOOK_TOLERANCE_SECONDS",
-    expected: "a whole number of seconds, like 300, or 0 to disable the timestamp check",
-};
-const ACCESS_KEY: Variable = Variable { name: "AWS_ACCESS_KEY_ID", expected: CREDENTIALS };
-const SECRET_KEY: Variable = Variable { name: "AWS_SECRET_ACCESS_KEY", expected: CREDENTIALS };
-const SESSION_TOKEN: Variable = Variable { name: "AWS_SESSION_TOKEN", expected: CREDENTIALS };
-const ENDPOINT_OF_SNS: Variable = Variable { name: "AWS_ENDPOINT_URL_SNS", expected: ENDPOINT_URL };
-const ENDPOINT: Variable = Variable { name: "AWS_ENDPOINT_URL", expected: ENDPOINT_URL };
-const FIPS: Variable = Variable { name: "AWS_USE_FIPS_ENDPOINT", expected: SWITCH };
-const DUAL_STACK: Variable = Variable { name: "AWS_USE_DUALSTACK_ENDPOINT", expected: SWITCH };
-const ROOTS_FILE: Variable = Variable { name: "SSL_CERT_FILE", expected: "a file with PEM certificates" };
-const ROOTS_FOLDERS: Variable = Variable { name: "SSL_CERT_DIR", expected: "folders with PEM certificates" };
+const SECRET: Variable =
+    ("WEBHOOK_SECRET", "the Base64 key from Pollo's webhook page, or several separated by commas or white space");
+const TOPIC: Variable =
+    ("SNS_TOPIC_ARN", "the ARN of an SNS topic, like arn:aws:sns:us-east-1:123456789012:pollo-outcomes");
+const TOLERANCE: Variable =
+    ("WEBHOOK_TOLERANCE_SECONDS", "a whole number of seconds, like 300, or 0 to disable the timestamp check");
+const ACCESS_KEY: Variable = ("AWS_ACCESS_KEY_ID", CREDENTIALS);
+const SECRET_KEY: Variable = ("AWS_SECRET_ACCESS_KEY", CREDENTIALS);
+const SESSION_TOKEN: Variable = ("AWS_SESSION_TOKEN", CREDENTIALS);
+const ENDPOINT_OF_SNS: Variable = ("AWS_ENDPOINT_URL_SNS", ENDPOINT_URL);
+const ENDPOINT: Variable = ("AWS_ENDPOINT_URL", ENDPOINT_URL);
+const FIPS: Variable = ("AWS_USE_FIPS_ENDPOINT", SWITCH);
+const DUAL_STACK: Variable = ("AWS_USE_DUALSTACK_ENDPOINT", SWITCH);
+const ROOTS_FILE: Variable = ("SSL_CERT_FILE", "a file with PEM certificates");
+const ROOTS_FOLDERS: Variable = ("SSL_CERT_DIR", "folders with PEM certificates");
 
 const CREDENTIALS: &str = "the credentials of the function's role, which Lambda sets";
 const ENDPOINT_URL: &str = "an http or https URL, or nothing for the endpoint of the topic's region";
@@ -56,7 +47,7 @@ pub struct Config {
     /// From `SNS_TOPIC_ARN`.
     pub topic: TopicArn,
     /// From AWS's own variables, and those that name roots.
-    pub sns: SnsAccess,
+    pub sdk: Builder,
 }
 
 /// Names every variable that is missing or invalid and what is expected of it. No value is repeated.
@@ -65,7 +56,7 @@ pub struct Config {
 pub struct ConfigError(Vec<String>);
 
 impl Config {
-    /// Reads this process's environment.
+    /// Reads this process's environment, as [`Config::from_lookup`] reads any.
     ///
     /// # Errors
     ///
@@ -86,23 +77,23 @@ impl Config {
         let topic = environment.required(TOPIC, |text| Ok(text.trim().parse::<TopicArn>()?));
         let access_key = environment.required(ACCESS_KEY, parse_text);
         let secret_key = environment.required(SECRET_KEY, parse_text);
-        let session_token = environment.if_not_empty(SESSION_TOKEN, parse_text);
+        let session_token = environment.optional(SESSION_TOKEN, parse_text);
 
-        let [of_sns, of_all] = [ENDPOINT_OF_SNS, ENDPOINT].map(|url| environment.if_not_empty(url, parse_url));
+        let [of_sns, of_all] = [ENDPOINT_OF_SNS, ENDPOINT].map(|url| environment.optional(url, parse_url));
         let endpoint_url = of_sns.or(of_all);
         let [use_fips, use_dual_stack] = [FIPS, DUAL_STACK].map(|switch| {
             let parse = |text: &str| parse_switch(text, endpoint_url.is_some());
-            environment.if_not_empty(switch, parse).unwrap_or(false)
+            environment.optional(switch, parse).unwrap_or(false)
         });
-        let roots_file = environment.if_not_empty(ROOTS_FILE, check_file);
-        let roots_folders = environment.if_not_empty(ROOTS_FOLDERS, check_folders);
+        let roots_file = environment.optional(ROOTS_FILE, check_file);
+        let roots_folders = environment.optional(ROOTS_FOLDERS, |_| Ok(()));
 
         match (verifier, topic, access_key, secret_key) {
             (Some(verifier), Some(topic), Some(access_key), Some(secret_key)) if environment.problems.is_empty() => {
                 let credentials = Credentials::new(access_key, secret_key, session_token, None, "the environment");
                 let roots_are_named = roots_file.or(roots_folders).is_some();
-                let sns = SnsAccess { credentials, endpoint_url, use_fips, use_dual_stack, roots_are_named };
-                Ok(Self { verifier, topic, sns })
+                let sdk = sns::sdk_config(credentials, endpoint_url, use_fips, use_dual_stack, roots_are_named);
+                Ok(Self { verifier, topic, sdk })
             }
             _ => Err(ConfigError(environment.problems)),
         }
@@ -123,23 +114,22 @@ impl<F: Fn(&str) -> Result<String, VarError>> Environment<F> {
         self.read(variable, |text| parse(text.ok_or("not set")?).map(Some))
     }
 
+    /// As for AWS's SDKs, an empty variable is one that is not set.
     fn optional<T>(&mut self, variable: Variable, parse: impl Fn(&str) -> Parsed<T>) -> Option<T> {
-        self.read(variable, |text| text.map(parse).transpose())
-    }
-
-    /// As AWS's SDKs do, an empty variable is taken for one that is not set.
-    fn if_not_empty<T>(&mut self, variable: Variable, parse: impl Fn(&str) -> Parsed<T>) -> Option<T> {
         self.read(variable, |text| text.filter(|text| !text.is_empty()).map(parse).transpose())
     }
 
-    fn read<T>(&mut self, variable: Variable, parse: impl FnOnce(Option<&str>) -> Parsed<Option<T>>) -> Option<T> {
-        let parsed = match (self.lookup)(variable.name).map(Zeroizing::new) {
+    fn read<T>(
+        &mut self,
+        (name, expected): Variable,
+        parse: impl FnOnce(Option<&str>) -> Parsed<Option<T>>,
+    ) -> Option<T> {
+        let parsed = match (self.lookup)(name).map(Zeroizing::new) {
             Ok(text) => parse(Some(&text)),
             Err(VarError::NotPresent) => parse(None),
             Err(VarError::NotUnicode(_)) => Err("not Unicode".into()),
         };
         parsed.unwrap_or_else(|problem| {
-            let Variable { name, expected } = variable;
             self.problems.push(format!("{name}: {problem} (expected {expected})"));
             None
         })
@@ -176,11 +166,7 @@ fn parse_switch(text: &str, has_endpoint_url: bool) -> Parsed<bool> {
 /// Without a certificate to trust, no call to SNS would succeed.
 fn check_file(path: &str) -> Parsed<()> {
     let has_certificate = String::from_utf8_lossy(&fs::read(path)?).contains("-----BEGIN CERTIFICATE-----");
-    if has_certificate { Ok(()) } else { Err("no PEM certificate in the file".into()) }
-}
-
-fn check_folders(paths: &str) -> Parsed<()> {
-    env::split_paths(paths).try_for_each(|path| Ok(drop(fs::read_dir(path)?)))
+    Ok(has_certificate.then_some(()).ok_or("no PEM certificate in the file")?)
 }
 
 #[cfg(test)]
@@ -220,12 +206,6 @@ mod tests {
         let config = read(&[]).unwrap();
         assert_eq!(config.topic.as_str(), ARN);
         assert_eq!(format!("{:?}", config.verifier), "Verifier { keys: [1 redacted], tolerance: 300s }");
-        let sns = config.sns;
-        assert_eq!(
-            (sns.endpoint_url, sns.use_fips, sns.use_dual_stack, sns.roots_are_named),
-            (None, false, false, false)
-        );
-        assert_eq!(sns.credentials.session_token(), Some("p4ssw%rd"));
     }
 
     #[test]
@@ -242,25 +222,21 @@ mod tests {
     }
 
     #[test]
-    fn reads_how_sns_is_reached_and_takes_an_empty_variable_for_none() {
-        let sns = read(&[
-            ("AWS_ENDPOINT_URL_SNS", Some("")),
-            ("AWS_ENDPOINT_URL", Some("https://sns.example:8443/path")),
-            ("AWS_USE_FIPS_ENDPOINT", Some("FALSE")),
-            ("AWS_USE_DUALSTACK_ENDPOINT", Some("")),
-            ("AWS_SESSION_TOKEN", Some("")),
-            ("SSL_CERT_FILE", Some("src/amazon-roots.pem")),
-        ]);
-        let sns = sns.unwrap().sns;
-        assert_eq!(sns.endpoint_url.as_deref(), Some("https://sns.example:8443/path"));
-        assert_eq!((sns.use_fips, sns.use_dual_stack, sns.roots_are_named), (false, false, true));
-        assert_eq!(sns.credentials.session_token(), None);
-        let both = [("AWS_ENDPOINT_URL_SNS", Some("http://[::1]:1")), ("AWS_ENDPOINT_URL", Some("http://b"))];
-        assert_eq!(read(&both).unwrap().sns.endpoint_url.as_deref(), Some("http://[::1]:1"));
-        let sns =
-            read(&[("AWS_USE_FIPS_ENDPOINT", Some("true")), ("AWS_USE_DUALSTACK_ENDPOINT", Some("True"))]).unwrap().sns;
-        assert!(sns.use_fips && sns.use_dual_stack);
-        assert!(read(&[("SSL_CERT_DIR", Some("src:/"))]).unwrap().sns.roots_are_named);
+    fn accepts_what_says_how_sns_is_reached() {
+        for (variable, value) in [
+            ("WEBHOOK_TOLERANCE_SECONDS", ""),
+            ("AWS_ENDPOINT_URL_SNS", ""),
+            ("AWS_ENDPOINT_URL", "https://sns.example:8443/path"),
+            ("AWS_ENDPOINT_URL_SNS", "http://[::1]:1"),
+            ("AWS_USE_FIPS_ENDPOINT", "FALSE"),
+            ("AWS_USE_FIPS_ENDPOINT", "True"),
+            ("AWS_USE_DUALSTACK_ENDPOINT", ""),
+            ("AWS_SESSION_TOKEN", ""),
+            ("SSL_CERT_FILE", "src/amazon-roots.pem"),
+            ("SSL_CERT_DIR", "src:/"),
+        ] {
+            assert!(read(&[(variable, Some(value))]).is_ok(), "{variable}={value}");
+        }
     }
 
     #[test]
@@ -286,7 +262,6 @@ mod tests {
             ("WEBHOOK_SECRET", "changeme", "key 1 has 6 bytes; at least 16 are needed (expected the Base64 key"),
             ("SNS_TOPIC_ARN", "", "not the ARN of an SNS topic (expected the ARN of an SNS topic"),
             ("SNS_TOPIC_ARN", "p4ssw%rd", "not the ARN of an SNS topic (expected the ARN of an SNS topic"),
-            ("WEBHOOK_TOLERANCE_SECONDS", "", "not a whole number (expected a whole number of seconds"),
             ("WEBHOOK_TOLERANCE_SECONDS", "p4ssw%rd", "not a whole number (expected a whole number of seconds"),
             ("WEBHOOK_TOLERANCE_SECONDS", "-1", "not a whole number (expected"),
             ("WEBHOOK_TOLERANCE_SECONDS", "+1", "not a whole number (expected"),
@@ -308,7 +283,6 @@ mod tests {
                 "No such file or directory (os error 2) (expected a file with PEM certificates)",
             ),
             ("SSL_CERT_FILE", "Cargo.toml", "no PEM certificate in the file (expected a file with PEM certificates)"),
-            ("SSL_CERT_DIR", "src:/p4ss", "No such file or directory (os error 2) (expected folders"),
         ] {
             let problem = problem(variable, Some(value));
             assert!(problem.starts_with(&format!("{variable}: {problem_and_expectation}")), "{problem}");

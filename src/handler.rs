@@ -15,17 +15,11 @@ use crate::sns::{PublishError, SnsPublisher};
 use crate::webhook::{SignatureMismatch, TimestampError, VerifiedWebhook, Verifier, Webhook, is_plain_text};
 
 const ID: &str = "x-webhook-id";
-const TIMESTAMP: &str = "x-webhook-timestamp";
-const SIGNATURE: &str = "x-webhook-signature";
 
-/// Seconds after which Pollo may try again when SNS did not accept a message.
-const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("30");
-
-/// Longest part of an id, a code and a detail that a log line repeats, in characters. The sender of a forged webhook
-/// chooses the id, and whatever stands in for SNS chooses the others.
-const MAX_LOGGED_ID_CHARACTERS: usize = 128;
-const MAX_LOGGED_CODE_CHARACTERS: usize = 100;
-const MAX_LOGGED_DETAIL_CHARACTERS: usize = 1_000;
+/// Longest part of a webhook's id, and of SNS's code and message, that a log line repeats, in characters. Anybody can
+/// choose the id of a forged webhook.
+const MAX_LOGGED_ID: usize = 128;
+const MAX_LOGGED_DETAIL: usize = 1_000;
 
 /// Largest body that a log line repeats. With its quotation marks escaped, the line stays below the 1 MB that CloudWatch
 /// Logs takes as one event.
@@ -53,17 +47,17 @@ enum Refusal<'a> {
     HeaderMissing(&'static str),
     #[error("header {0} is unreadable")]
     HeaderUnreadable(&'static str),
-    // Nobody but the owner is told what exactly is wrong.
+    // The log alone says what exactly is wrong.
     #[error("signature does not match")]
-    NotAuthentic(SignatureMismatch),
+    NotAuthentic(#[from] SignatureMismatch),
     #[error("{error}")]
     NotFresh { webhook: VerifiedWebhook<'a>, error: TimestampError },
     #[error("not a task outcome: {error}")]
     NotAnOutcome { webhook: VerifiedWebhook<'a>, error: NotAnOutcome },
     #[error("{}", PublishError::TooLarge)]
-    TooLarge(TaskOutcome<'a>),
+    TooLarge(VerifiedWebhook<'a>),
     #[error("the outcome could not be published, send it again")]
-    NotPublished { outcome: TaskOutcome<'a>, error: PublishError, took: Duration },
+    NotPublished { webhook: VerifiedWebhook<'a>, error: PublishError, took: Duration },
 }
 
 impl Handler {
@@ -79,194 +73,128 @@ impl Handler {
 
     /// Responds to one request as if it had arrived at `now`.
     pub async fn handle_at(&self, request: &Request, now: SystemTime) -> Response<Body> {
-        match self.process(request, now).await {
-            Ok(published) => {
-                published.log(request);
-                published.response()
-            }
-            Err(refusal) => {
-                refusal.log(request);
-                refusal.response()
-            }
-        }
+        let result = self.process(request, now).await;
+        let status = log(request, &result);
+        let body = match &result {
+            Ok(published) => json!({ "messageId": published.message_id }),
+            Err(refusal) => json!({ "error": refusal.to_string() }),
+        };
+        let response = Response::builder().status(status).header(CONTENT_TYPE, "application/json");
+        let response = match status {
+            StatusCode::METHOD_NOT_ALLOWED => response.header(ALLOW, "POST"),
+            StatusCode::SERVICE_UNAVAILABLE => response.header(RETRY_AFTER, "30"),
+            _ => response,
+        };
+        response.body(Body::from(body.to_string())).expect("constant headers are valid")
     }
 
     async fn process<'a>(&self, request: &'a Request, now: SystemTime) -> Result<Published<'a>, Refusal<'a>> {
         if request.method() != Method::POST {
             return Err(Refusal::MethodNotAllowed);
         }
-        let webhook = Webhook {
+        let webhook = self.verifier.verify(Webhook {
             id: header(request.headers(), ID)?,
-            timestamp: header(request.headers(), TIMESTAMP)?,
-            signature: header(request.headers(), SIGNATURE)?,
+            timestamp: header(request.headers(), "x-webhook-timestamp")?,
+            signature: header(request.headers(), "x-webhook-signature")?,
             body: request.body(),
-        };
-        let webhook = self.verifier.verify(webhook).map_err(Refusal::NotAuthentic)?;
-        let fresh =
-            self.verifier.check_timestamp(webhook, now).map_err(|error| Refusal::NotFresh { webhook, error })?;
+        })?;
+        let fresh = self.verifier.check_timestamp(webhook, now);
+        let fresh = fresh.map_err(|error| Refusal::NotFresh { webhook, error })?;
         let outcome = TaskOutcome::parse(fresh).map_err(|error| Refusal::NotAnOutcome { webhook, error })?;
         let start = Instant::now();
         let result = self.publisher.publish(&outcome).await;
         let took = start.elapsed();
         match result {
             Ok(message_id) => Ok(Published { outcome, message_id, took }),
-            Err(PublishError::TooLarge) => Err(Refusal::TooLarge(outcome)),
-            Err(error) => Err(Refusal::NotPublished { outcome, error, took }),
+            Err(PublishError::TooLarge) => Err(Refusal::TooLarge(webhook)),
+            Err(error) => Err(Refusal::NotPublished { webhook, error, took }),
         }
     }
 }
 
-impl Published<'_> {
-    fn response(&self) -> Response<Body> {
-        response(StatusCode::OK, &json!({ "messageId": self.message_id }))
+/// Writes the line of a request, and gives the status. Metrics count the `result`. Of an authentic webhook that was not
+/// published, the line has everything that is needed to publish it later; of any other, nothing of the body.
+fn log(request: &Request, result: &Result<Published<'_>, Refusal<'_>>) -> StatusCode {
+    let request_id = request.lambda_context_ref().map(|context| context.request_id.as_str());
+    let webhook_id = header(request.headers(), ID).ok().map(|id| shortened(id, MAX_LOGGED_ID));
+    let bytes = request.body().len();
+    let text = result.as_ref().err().map(ToString::to_string);
+    macro_rules! line {
+        ($level:ident, $status:ident, $result:literal, kept($webhook:expr), $($fields:tt)+) => {{
+            let Kept { task_id, status, text, base64, bytes } = Kept::of($webhook);
+            line!($level, $status, $result, taskId = task_id, status, webhookTimestamp = $webhook.timestamp(),
+                $($fields)+, body = text, bodyBase64 = base64, bodyBytes = bytes)
+        }};
+        ($level:ident, $status:ident, $result:literal, $($fields:tt)+) => {{
+            let status = StatusCode::$status;
+            $level!(result = $result, httpStatus = status.as_u16(), requestId = request_id, webhookId = webhook_id,
+                $($fields)+);
+            status
+        }};
     }
-
-    fn log(&self, request: &Request) {
-        info!(
-            result = "published",
-            httpStatus = StatusCode::OK.as_u16(),
-            requestId = request_id(request),
-            webhookId = webhook_id(request),
-            taskId = self.outcome.task_id(),
-            status = self.outcome.status().as_str(),
-            messageId = self.message_id,
-            snsMilliseconds = milliseconds(self.took),
-        );
-    }
-}
-
-impl Refusal<'_> {
-    /// The status of the response, and the `result` of the log line that metrics count.
-    fn status_and_result(&self) -> (StatusCode, &'static str) {
-        match self {
-            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
-            Self::HeaderMissing(_) => (StatusCode::BAD_REQUEST, "header_missing"),
-            Self::HeaderUnreadable(_) => (StatusCode::BAD_REQUEST, "header_unreadable"),
-            Self::NotAuthentic(_) => (StatusCode::UNAUTHORIZED, "signature_mismatch"),
-            Self::NotFresh { error, .. } => match error {
-                TimestampError::Unreadable => (StatusCode::BAD_REQUEST, "timestamp_unreadable"),
-                TimestampError::OutsideTolerance { .. } => (StatusCode::UNAUTHORIZED, "timestamp_outside_tolerance"),
-            },
-            Self::NotAnOutcome { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "not_an_outcome"),
-            Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
-            Self::NotPublished { .. } => (StatusCode::SERVICE_UNAVAILABLE, "not_published"),
+    match result {
+        Ok(Published { outcome, message_id, took }) => {
+            let (task_id, status) = (outcome.task_id(), outcome.status());
+            let took = took.as_millis() as u64;
+            line!(info, OK, "published", taskId = task_id, status, messageId = message_id, snsMilliseconds = took)
         }
-    }
-
-    fn response(&self) -> Response<Body> {
-        let mut response = response(self.status_and_result().0, &json!({ "error": self.to_string() }));
-        match self {
-            Self::MethodNotAllowed => drop(response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"))),
-            Self::NotPublished { .. } => drop(response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECONDS)),
-            _ => {}
+        Err(Refusal::MethodNotAllowed) => {
+            line!(warn, METHOD_NOT_ALLOWED, "method_not_allowed", bodyBytes = bytes, detail = text)
         }
-        response
-    }
-
-    /// Of an authentic webhook, the line has everything that is needed to publish it later; of any other, nothing of the
-    /// body.
-    fn log(&self, request: &Request) {
-        let (status, result) = self.status_and_result();
-        let bytes = request.body().len();
-        /// The fields of every line, and then those of one.
-        macro_rules! line {
-            ($level:ident, $($fields:tt)+) => {
-                $level!(
-                    result,
-                    httpStatus = status.as_u16(),
-                    requestId = request_id(request),
-                    webhookId = webhook_id(request),
-                    $($fields)+
-                )
-            };
+        Err(Refusal::HeaderMissing(_)) => {
+            line!(warn, BAD_REQUEST, "header_missing", bodyBytes = bytes, detail = text)
         }
-        match self {
-            Self::MethodNotAllowed | Self::HeaderMissing(_) | Self::HeaderUnreadable(_) => {
-                line!(warn, bodyBytes = bytes, detail = self.to_string());
-            }
-            Self::NotAuthentic(mismatch) => line!(
-                warn,
-                signatures = mismatch.signatures,
-                keys = mismatch.keys,
-                bodyBytes = bytes,
-                detail = mismatch.to_string(),
-            ),
-            Self::NotFresh { webhook, error } => {
-                let (task_id, task_status) = outcome::task_id_and_status(webhook);
-                let body = LoggedBody::of(webhook);
-                let age_seconds = match error {
-                    TimestampError::OutsideTolerance { age_seconds } => Some(*age_seconds),
-                    TimestampError::Unreadable => None,
-                };
-                line!(
-                    warn,
-                    taskId = task_id,
-                    status = task_status,
-                    webhookTimestamp = webhook.timestamp(),
-                    ageSeconds = age_seconds,
-                    detail = self.to_string(),
-                    body = body.text,
-                    bodyBase64 = body.base64,
-                    bodyBytes = body.bytes,
-                );
-            }
-            Self::NotAnOutcome { webhook, .. } => {
-                let (task_id, task_status) = outcome::task_id_and_status(webhook);
-                let body = LoggedBody::of(webhook);
-                line!(
-                    warn,
-                    taskId = task_id,
-                    status = task_status,
-                    detail = self.to_string(),
-                    body = body.text,
-                    bodyBase64 = body.base64,
-                    bodyBytes = body.bytes,
-                );
-            }
-            Self::TooLarge(outcome) => line!(
-                warn,
-                taskId = outcome.task_id(),
-                status = outcome.status().as_str(),
-                detail = self.to_string(),
-                bodyBytes = bytes,
-            ),
-            Self::NotPublished { outcome, error, took } => {
-                let body = LoggedBody::of(&outcome.webhook());
-                line!(
-                    error,
-                    taskId = outcome.task_id(),
-                    status = outcome.status().as_str(),
-                    snsMilliseconds = milliseconds(*took),
-                    code = shortened(error.code(), MAX_LOGGED_CODE_CHARACTERS),
-                    detail = shortened(&error.message(), MAX_LOGGED_DETAIL_CHARACTERS),
-                    body = body.text,
-                    bodyBase64 = body.base64,
-                    bodyBytes = body.bytes,
-                );
-            }
+        Err(Refusal::HeaderUnreadable(_)) => {
+            line!(warn, BAD_REQUEST, "header_unreadable", bodyBytes = bytes, detail = text)
+        }
+        Err(Refusal::NotAuthentic(error @ SignatureMismatch { signatures, keys })) => {
+            let detail = error.to_string();
+            line!(warn, UNAUTHORIZED, "signature_mismatch", signatures, keys, bodyBytes = bytes, detail)
+        }
+        Err(Refusal::NotFresh { webhook, error: TimestampError::Unreadable }) => {
+            line!(warn, BAD_REQUEST, "timestamp_unreadable", kept(webhook), detail = text)
+        }
+        Err(Refusal::NotFresh { webhook, error: TimestampError::OutsideTolerance(age) }) => {
+            line!(warn, UNAUTHORIZED, "timestamp_outside_tolerance", kept(webhook), ageSeconds = age, detail = text)
+        }
+        Err(Refusal::NotAnOutcome { webhook, .. }) => {
+            line!(warn, UNPROCESSABLE_ENTITY, "not_an_outcome", kept(webhook), detail = text)
+        }
+        Err(Refusal::TooLarge(webhook)) => {
+            line!(warn, PAYLOAD_TOO_LARGE, "too_large", kept(webhook), detail = text)
+        }
+        Err(Refusal::NotPublished { webhook, error, took }) => {
+            let (code, detail) = (shortened(error.code(), MAX_LOGGED_ID), error.message());
+            let (detail, took) = (shortened(&detail, MAX_LOGGED_DETAIL), took.as_millis() as u64);
+            line!(error, SERVICE_UNAVAILABLE, "not_published", kept(webhook), snsMilliseconds = took, code, detail)
         }
     }
 }
 
-/// A body as a log line has it: as text, as Base64, or, if it is too large for a line, only its size.
+/// What a log line keeps of an authentic webhook: what can be read of the task, and the body as text, as Base64 or, if it
+/// is too large for a line, only its size.
 #[derive(Default)]
-struct LoggedBody<'a> {
+struct Kept<'a> {
+    task_id: Option<String>,
+    status: Option<String>,
     text: Option<&'a str>,
     base64: Option<String>,
     bytes: Option<usize>,
 }
 
-impl<'a> LoggedBody<'a> {
+impl<'a> Kept<'a> {
     fn of(webhook: &VerifiedWebhook<'a>) -> Self {
+        let (task_id, status) = outcome::task_id_and_status(webhook);
+        let kept = Self { task_id, status, ..Self::default() };
         let body = webhook.body();
         if body.len() > MAX_LOGGED_BODY_BYTES {
-            return Self { bytes: Some(body.len()), ..Self::default() };
+            return Self { bytes: Some(body.len()), ..kept };
         }
         // JSON escapes other control characters in six bytes, which would make the line too long. No JSON has them.
         let is_short = |text: &&str| text.bytes().all(|b| b >= b' ' || matches!(b, b'\t' | b'\n' | b'\r'));
         match str::from_utf8(body).ok().filter(is_short) {
-            Some(text) => Self { text: Some(text), ..Self::default() },
-            None => Self { base64: Some(STANDARD.encode(body)), ..Self::default() },
+            Some(text) => Self { text: Some(text), ..kept },
+            None => Self { base64: Some(STANDARD.encode(body)), ..kept },
         }
     }
 }
@@ -281,25 +209,6 @@ fn header<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a str, Ref
     }
 }
 
-fn request_id(request: &Request) -> Option<&str> {
-    request.lambda_context_ref().map(|context| context.request_id.as_str())
-}
-
-fn webhook_id(request: &Request) -> Option<&str> {
-    header(request.headers(), ID).ok().map(|id| shortened(id, MAX_LOGGED_ID_CHARACTERS))
-}
-
-fn response(status: StatusCode, body: &serde_json::Value) -> Response<Body> {
-    let mut response = Response::new(Body::from(body.to_string()));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
-}
-
 fn shortened(text: &str, characters: usize) -> &str {
     text.char_indices().nth(characters).map_or(text, |(end, _)| &text[..end])
-}
-
-fn milliseconds(took: Duration) -> u64 {
-    took.as_millis().try_into().unwrap_or(u64::MAX)
 }

@@ -24,56 +24,46 @@
 //! # }
 //! ```
 //!
-//! A step that is left out does not compile. A body that is not verified cannot be parsed:
+//! A step that is left out does not compile. What is not verified, or not fresh, cannot be parsed:
 //!
 //! ```compile_fail,E0308
-//! # use pollo_webhook::{TaskOutcome, Webhook};
-//! # fn f(webhook: Webhook<'_>) {
-//! TaskOutcome::parse(webhook);
+//! # fn f(webhook: pollo_webhook::Webhook<'_>) {
+//! pollo_webhook::TaskOutcome::parse(webhook);
 //! # }
 //! ```
 //!
-//! Nor can one that is verified, but not fresh:
-//!
 //! ```compile_fail,E0308
-//! # use pollo_webhook::{TaskOutcome, VerifiedWebhook};
-//! # fn f(verified: VerifiedWebhook<'_>) {
-//! TaskOutcome::parse(verified);
+//! # fn f(verified: pollo_webhook::VerifiedWebhook<'_>) {
+//! pollo_webhook::TaskOutcome::parse(verified);
 //! # }
 //! ```
 //!
 //! What is not parsed cannot be published:
 //!
 //! ```compile_fail,E0308
-//! # use pollo_webhook::{FreshWebhook, SnsPublisher};
-//! # async fn f(publisher: &SnsPublisher, fresh: FreshWebhook<'_>) {
+//! # async fn f(publisher: pollo_webhook::SnsPublisher, fresh: pollo_webhook::FreshWebhook<'_>) {
 //! publisher.publish(&fresh).await;
 //! # }
 //! ```
 //!
-//! And no proof can be made by hand, or changed, because its fields are private:
+//! And no proof can be made by hand, because its fields are private:
 //!
 //! ```compile_fail,E0451
-//! # use pollo_webhook::VerifiedWebhook;
-//! let forged = VerifiedWebhook { id: "msg_1", timestamp: "0", body: b"{}" };
+//! pollo_webhook::VerifiedWebhook { id: "msg_1", timestamp: "0", body: b"{}" };
 //! ```
 //!
 //! ```compile_fail,E0423
-//! # use pollo_webhook::{FreshWebhook, VerifiedWebhook};
-//! # fn f(stale: VerifiedWebhook<'_>) {
-//! let fresh = FreshWebhook(stale);
+//! # fn f(verified: pollo_webhook::VerifiedWebhook<'_>) {
+//! pollo_webhook::FreshWebhook(verified);
 //! # }
 //! ```
 //!
 //! ```compile_fail,E0451
-//! # use pollo_webhook::{Status, TaskOutcome, VerifiedWebhook};
-//! # fn f(webhook: VerifiedWebhook<'_>) {
-//! let forged = TaskOutcome { task_id: String::new(), status: Status::Succeed, message: "", webhook };
+//! # fn f(webhook: pollo_webhook::VerifiedWebhook<'_>) {
+//! pollo_webhook::TaskOutcome { task_id: String::new(), status: String::new(), message: "", webhook };
 //! # }
 //! ```
 //!
-//! The README has the environment, the responses, the message and the fields of the log.
-
 mod config;
 mod handler;
 pub mod log;
@@ -84,7 +74,7 @@ mod webhook;
 
 pub use config::{Config, ConfigError};
 pub use handler::Handler;
-pub use outcome::{MAX_TASK_ID_BYTES, NotAnOutcome, Status, TaskOutcome};
-pub use sns::{MAX_MESSAGE_BYTES, PublishError, SnsAccess, SnsPublisher};
+pub use outcome::{MAX_TASK_ID_BYTES, NotAnOutcome, TaskOutcome};
+pub use sns::{MAX_MESSAGE_BYTES, PublishError, SnsPublisher};
 pub use topic::{NotATopicArn, TopicArn};
 pub use webhook::{FreshWebhook, KeyError, SignatureMismatch, TimestampError, VerifiedWebhook, Verifier, Webhook};

@@ -12,7 +12,7 @@ use pollo_webhook::{Config, Handler, SnsPublisher, log};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     log::subscriber(io::stdout).init();
-    let Config { verifier, topic, sns } = match Config::from_env() {
+    let Config { verifier, topic, sdk } = match Config::from_env() {
         Ok(config) => config,
         Err(error) => {
             tracing::error!(result = "not_configured", detail = %error);
@@ -20,8 +20,7 @@ async fn main() -> Result<(), Error> {
             std::process::exit(1);
         }
     };
-    let handler = Handler::new(verifier, SnsPublisher::new(sns.sdk_config(), topic));
-    let handler: &'static Handler = Box::leak(Box::new(handler));
+    let handler: &'static Handler = Box::leak(Box::new(Handler::new(verifier, SnsPublisher::new(sdk, topic))));
     let runtime =
         lambda_http::runtime(service_fn(async |request: Request| Ok::<_, Infallible>(handler.handle(&request).await)))
             .layer(MapRequestLayer::new(|invocation: LambdaInvocation| {

@@ -11,25 +11,6 @@ use crate::webhook::{FreshWebhook, VerifiedWebhook, is_plain_text};
 /// Longest task id that is taken, in bytes. Pollo's have some 25; no limit is documented.
 pub const MAX_TASK_ID_BYTES: usize = 256;
 
-/// How a task ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
-    /// `succeed`
-    Succeed,
-    /// `failed`
-    Failed,
-}
-
-impl Status {
-    /// Pollo's word for it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Succeed => "succeed",
-            Self::Failed => "failed",
-        }
-    }
-}
-
 /// Why an authentic message is not a task outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAnOutcome {
@@ -39,12 +20,9 @@ pub enum NotAnOutcome {
     /// A key stands twice in the object.
     #[error("body repeats a key")]
     RepeatedKey,
-    /// `taskId` is missing or no string.
-    #[error("taskId is not a string")]
+    /// `taskId` is missing, or none that can be a message attribute.
+    #[error("taskId is not a string of 1 to {MAX_TASK_ID_BYTES} bytes without control characters")]
     NoTaskId,
-    /// `taskId` is empty, longer than [`MAX_TASK_ID_BYTES`], or has characters that SNS does not take in an attribute.
-    #[error("taskId is empty, too long or has control characters")]
-    UnfitTaskId,
     /// `status` is neither `succeed` nor `failed`.
     #[error("status is neither succeed nor failed")]
     UnknownStatus,
@@ -56,7 +34,7 @@ pub enum NotAnOutcome {
 #[derive(Clone, Debug)]
 pub struct TaskOutcome<'a> {
     task_id: String,
-    status: Status,
+    status: String,
     message: &'a str,
     webhook: VerifiedWebhook<'a>,
 }
@@ -73,19 +51,13 @@ impl<'a> TaskOutcome<'a> {
     pub fn parse(webhook: FreshWebhook<'a>) -> Result<Self, NotAnOutcome> {
         let webhook = webhook.verified();
         let message = str::from_utf8(webhook.body()).map_err(|_| NotAnOutcome::NotAnObject)?;
-        let fields = Fields::read(message).ok_or(NotAnOutcome::NotAnObject)?;
-        if fields.repeated_key {
+        let Fields { task_id, status, repeated_key } = Fields::read(message).ok_or(NotAnOutcome::NotAnObject)?;
+        if repeated_key {
             return Err(NotAnOutcome::RepeatedKey);
         }
-        let Some(Value::String(task_id)) = fields.task_id else { return Err(NotAnOutcome::NoTaskId) };
-        if !is_sane(&task_id) {
-            return Err(NotAnOutcome::UnfitTaskId);
-        }
-        let status = match fields.status.as_ref().and_then(Value::as_str) {
-            Some("succeed") => Status::Succeed,
-            Some("failed") => Status::Failed,
-            _ => return Err(NotAnOutcome::UnknownStatus),
-        };
+        let task_id = task_id.ok_or(NotAnOutcome::NoTaskId)?;
+        let is_known = |status: &String| matches!(&**status, "succeed" | "failed");
+        let status = status.filter(is_known).ok_or(NotAnOutcome::UnknownStatus)?;
         Ok(Self { task_id, status, message, webhook })
     }
 
@@ -94,9 +66,9 @@ impl<'a> TaskOutcome<'a> {
         &self.task_id
     }
 
-    /// `status`
-    pub fn status(&self) -> Status {
-        self.status
+    /// `status`: `succeed` or `failed`.
+    pub fn status(&self) -> &str {
+        &self.status
     }
 
     /// The verified body, byte for byte.
@@ -114,23 +86,15 @@ impl<'a> TaskOutcome<'a> {
 /// published.
 pub(crate) fn task_id_and_status(webhook: &VerifiedWebhook<'_>) -> (Option<String>, Option<String>) {
     let fields = str::from_utf8(webhook.body()).ok().and_then(Fields::read).unwrap_or_default();
-    let text = |field| match field {
-        Some(Value::String(text)) if is_sane(&text) => Some(text),
-        _ => None,
-    };
-    (text(fields.task_id), text(fields.status))
+    (fields.task_id, fields.status)
 }
 
-fn is_sane(text: &str) -> bool {
-    (1..=MAX_TASK_ID_BYTES).contains(&text.len()) && is_plain_text(text)
-}
-
-/// The fields of a body that are read. One that is repeated is left out: which of the two counts would be for each
-/// reader to guess.
+/// The fields of a body that are read, each if it is a string of sane length without control characters. One that is
+/// repeated is left out: which of the two counts would be for each reader to guess.
 #[derive(Default)]
 struct Fields {
-    task_id: Option<Value>,
-    status: Option<Value>,
+    task_id: Option<String>,
+    status: Option<String>,
     repeated_key: bool,
 }
 
@@ -165,7 +129,10 @@ impl<'de> Visitor<'de> for FieldsVisitor {
             };
             let is_new = keys.insert(key);
             match field {
-                Some(field) => *field = Some(map.next_value()?).filter(|_| is_new),
+                Some(field) => {
+                    let text = map.next_value::<Value>()?.as_str().map(str::to_owned).filter(|_| is_new);
+                    *field = text.filter(|text| (1..=MAX_TASK_ID_BYTES).contains(&text.len()) && is_plain_text(text));
+                }
                 // Passed over without recursion, so that no depth of nesting can exhaust the stack.
                 None => drop(map.next_value::<IgnoredAny>()?),
             }
@@ -180,7 +147,7 @@ mod tests {
     use super::*;
     use crate::webhook::testing::fresh;
 
-    fn parse(body: &str) -> Result<(String, Status), NotAnOutcome> {
+    fn parse(body: &str) -> Result<(String, String), NotAnOutcome> {
         TaskOutcome::parse(fresh(body.as_bytes())).map(|outcome| (outcome.task_id, outcome.status))
     }
 
@@ -190,10 +157,13 @@ mod tests {
 
     #[test]
     fn reads_the_documented_body() {
-        assert_eq!(parse(r#"{"taskId":"t1","status":"succeed"}"#), Ok(("t1".into(), Status::Succeed)));
-        assert_eq!(parse(r#"{"taskId":"t1","status":"failed"}"#), Ok(("t1".into(), Status::Failed)));
-        assert_eq!(parse(" {\r\n\t\"status\" : \"failed\",\n\"taskId\":\"t1\" }\n"), Ok(("t1".into(), Status::Failed)));
-        assert_eq!(parse(r#"{"task\u0049d":"t\u0031","status":"faile\u0064"}"#), Ok(("t1".into(), Status::Failed)));
+        assert_eq!(parse(r#"{"taskId":"t1","status":"succeed"}"#), Ok(("t1".into(), "succeed".into())));
+        assert_eq!(parse(r#"{"taskId":"t1","status":"failed"}"#), Ok(("t1".into(), "failed".into())));
+        assert_eq!(
+            parse(" {\r\n\t\"status\" : \"failed\",\n\"taskId\":\"t1\" }\n"),
+            Ok(("t1".into(), "failed".into()))
+        );
+        assert_eq!(parse(r#"{"task\u0049d":"t\u0031","status":"faile\u0064"}"#), Ok(("t1".into(), "failed".into())));
     }
 
     #[test]
@@ -214,7 +184,7 @@ mod tests {
             r#""TaskId":1,"taskid":2,"":3"#,
         ] {
             let body = format!(r#"{{{field},"taskId":"t1","status":"succeed"}}"#);
-            assert_eq!(parse(&body), Ok(("t1".into(), Status::Succeed)), "{body}");
+            assert_eq!(parse(&body), Ok(("t1".into(), "succeed".into())), "{body}");
         }
     }
 
@@ -222,7 +192,7 @@ mod tests {
     fn passes_over_nesting_of_any_depth_without_using_the_stack() {
         let deep = 100_000;
         let body = format!(r#"{{"a":{}{},"taskId":"t1","status":"succeed"}}"#, "[".repeat(deep), "]".repeat(deep));
-        assert_eq!(parse(&body), Ok(("t1".into(), Status::Succeed)));
+        assert_eq!(parse(&body), Ok(("t1".into(), "succeed".into())));
         let body = format!(r#"{{"taskId":{}{},"status":"succeed"}}"#, "[".repeat(deep), "]".repeat(deep));
         assert_eq!(parse(&body), Err(NotAnOutcome::NotAnObject));
     }
@@ -284,12 +254,12 @@ mod tests {
     #[test]
     fn takes_a_task_id_that_sns_takes_as_an_attribute() {
         for task_id in ["t", " ", "a b", "動画-🎬", "a\"b\\", &"t".repeat(256), &"é".repeat(128)] {
-            assert_eq!(parse(&with_task_id(task_id)), Ok((task_id.into(), Status::Failed)), "{task_id:?}");
+            assert_eq!(parse(&with_task_id(task_id)), Ok((task_id.into(), "failed".into())), "{task_id:?}");
         }
         for task_id in
             ["", "a\nb", "\t", "a\0", "\u{7f}", "\u{85}", "\u{fffe}", "\u{ffff}", &"t".repeat(257), &"é".repeat(129)]
         {
-            assert_eq!(parse(&with_task_id(task_id)), Err(NotAnOutcome::UnfitTaskId), "{task_id:?}");
+            assert_eq!(parse(&with_task_id(task_id)), Err(NotAnOutcome::NoTaskId), "{task_id:?}");
         }
     }
 

@@ -1,10 +1,10 @@
 //! Everything about SNS: the client, its limits, and the one Publish for each outcome.
 //!
-//! The client is set up without `aws-config`, which would also look for profiles, web identities and metadata services.
-//! A Lambda function needs none of them, and with it the start took three quarters more instructions and the binary was
-//! a fifth larger (docs/performance.md).
+//! There is no `aws-config`: a Lambda function has its credentials in the environment, and with it the start took three
+//! quarters more instructions (docs/performance.md).
 
 use std::error::Error as _;
+use std::iter::successors;
 use std::time::Duration;
 
 use aws_sdk_sns::Client;
@@ -12,7 +12,7 @@ use aws_sdk_sns::config::interceptors::InterceptorContext;
 use aws_sdk_sns::config::retry::{ClassifyRetry, RetryAction, RetryConfig, RetryPartition, TokenBucket};
 use aws_sdk_sns::config::timeout::TimeoutConfig;
 use aws_sdk_sns::config::{
-    BehaviorVersion, Builder, Credentials, IdentityCache, Region, SharedHttpClient, StalledStreamProtectionConfig,
+    BehaviorVersion, Builder, Credentials, IdentityCache, Region, StalledStreamProtectionConfig,
 };
 use aws_sdk_sns::error::{ProvideErrorMetadata as _, SdkError};
 use aws_sdk_sns::operation::publish::PublishError as SnsPublishError;
@@ -39,67 +39,52 @@ const MAX_ATTEMPTS: u32 = 3;
 const INITIAL_BACKOFF: Duration = Duration::from_millis(100);
 const MAX_BACKOFF: Duration = Duration::from_millis(400);
 
-const _: () = {
-    let attempts = ATTEMPT_TIMEOUT.as_millis() * MAX_ATTEMPTS as u128;
-    let pauses = MAX_BACKOFF.as_millis() * (MAX_ATTEMPTS - 1) as u128;
-    assert!(attempts + pauses < OPERATION_TIMEOUT.as_millis() && OPERATION_TIMEOUT.as_millis() < 8_000);
-};
-
-/// Longest `MessageGroupId` and `MessageDeduplicationId`, in characters (an AWS limit).
-const MAX_FIFO_ID_CHARACTERS: usize = 128;
-
 /// The five roots of all certificates of AWS, as Amazon publishes them
 /// (<https://www.amazontrust.com/repository/>). The first of them expires on 2037-12-31.
 const AMAZON_ROOTS: &str = include_str!("amazon-roots.pem");
 
-/// How SNS is reached, beside the region, which is the topic's.
-#[derive(Debug)]
-pub struct SnsAccess {
-    /// Those of the function's role.
-    pub credentials: Credentials,
-    /// Instead of the endpoint of the region.
-    pub endpoint_url: Option<String>,
-    /// Whether the endpoint is the region's FIPS endpoint.
-    pub use_fips: bool,
-    /// Whether the endpoint is the region's dual-stack endpoint.
-    pub use_dual_stack: bool,
-    /// Whether `SSL_CERT_FILE` or `SSL_CERT_DIR` names the roots to trust, in place of Amazon's.
-    pub roots_are_named: bool,
-}
-
-impl SnsAccess {
-    /// The configuration of a client.
-    pub fn sdk_config(self) -> Builder {
-        let mut config = Builder::new()
-            .behavior_version(BehaviorVersion::latest())
-            .credentials_provider(self.credentials)
-            // They never change: Lambda replaces them together with the process.
-            .identity_cache(IdentityCache::no_cache())
-            // A stalled response runs into the time-out of the attempt.
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            .http_client(https_client(self.roots_are_named))
-            .timeout_config(
-                TimeoutConfig::builder()
-                    .connect_timeout(CONNECT_TIMEOUT)
-                    .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-                    .operation_timeout(OPERATION_TIMEOUT)
-                    .build(),
-            )
-            .retry_config(
-                RetryConfig::standard()
-                    .with_max_attempts(MAX_ATTEMPTS)
-                    .with_initial_backoff(INITIAL_BACKOFF)
-                    .with_max_backoff(MAX_BACKOFF),
-            )
-            // The default quota is used up by an outage and does not refill with time, so that later webhooks would
-            // have one attempt.
-            .retry_partition(RetryPartition::custom("sns").token_bucket(TokenBucket::unlimited()).build())
-            .retry_classifier(Throttling);
-        config.set_endpoint_url(self.endpoint_url);
-        config.set_use_fips(self.use_fips.then_some(true));
-        config.set_use_dual_stack(self.use_dual_stack.then_some(true));
-        config
-    }
+/// The configuration of a client, but for the region. `endpoint_url` takes the place of the region's endpoint; if
+/// `roots_are_named`, those of `SSL_CERT_FILE` and `SSL_CERT_DIR` take the place of Amazon's.
+pub(crate) fn sdk_config(
+    credentials: Credentials,
+    endpoint_url: Option<String>,
+    use_fips: bool,
+    use_dual_stack: bool,
+    roots_are_named: bool,
+) -> Builder {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+        .operation_timeout(OPERATION_TIMEOUT);
+    let retries = RetryConfig::standard()
+        .with_max_attempts(MAX_ATTEMPTS)
+        .with_initial_backoff(INITIAL_BACKOFF)
+        .with_max_backoff(MAX_BACKOFF);
+    // Reading the system's roots would take longer than all the rest of the start.
+    let roots = match roots_are_named {
+        true => TrustStore::empty().with_native_roots(true),
+        false => TrustStore::empty().with_pem_certificate(AMAZON_ROOTS),
+    };
+    let tls = TlsContext::builder().with_trust_store(roots).build().expect("a trust store is enough");
+    let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).tls_context(tls);
+    let mut config = Builder::new()
+        .behavior_version(BehaviorVersion::latest())
+        .credentials_provider(credentials)
+        // They never change: Lambda replaces them together with the process.
+        .identity_cache(IdentityCache::no_cache())
+        // A stalled response runs into the time-out of the attempt.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        .http_client(http.build_https())
+        .timeout_config(timeouts.build())
+        .retry_config(retries)
+        // The default quota is used up by an outage and does not refill with time, so that later webhooks would have one
+        // attempt.
+        .retry_partition(RetryPartition::custom("sns").token_bucket(TokenBucket::unlimited()).build())
+        .retry_classifier(Throttling);
+    config.set_endpoint_url(endpoint_url);
+    config.set_use_fips(use_fips.then_some(true));
+    config.set_use_dual_stack(use_dual_stack.then_some(true));
+    config
 }
 
 /// Retries whatever means throttling. The SDK knows a list of codes, which lacks SNS's `Throttled`, `KMSThrottling` and
@@ -112,31 +97,13 @@ impl ClassifyRetry for Throttling {
         let is_429 = context.response().is_some_and(|response| response.status().as_u16() == 429);
         let error = context.output_or_error().and_then(|result| result.err()?.as_operation_error());
         let code = error.and_then(|error| error.downcast_ref::<SnsPublishError>()?.code());
-        if is_429 || code.is_some_and(|code| code.contains("Throttl")) {
-            RetryAction::throttling_error()
-        } else {
-            RetryAction::NoActionIndicated
-        }
+        let is_throttling = is_429 || code.is_some_and(|code| code.contains("Throttl"));
+        if is_throttling { RetryAction::throttling_error() } else { RetryAction::NoActionIndicated }
     }
 
     fn name(&self) -> &'static str {
         "Throttling"
     }
-}
-
-/// A client that trusts Amazon's roots alone: reading those of the system would take longer than all the rest of the
-/// start.
-fn https_client(roots_are_named: bool) -> SharedHttpClient {
-    let trusted = if roots_are_named {
-        TrustStore::empty().with_native_roots(true)
-    } else {
-        TrustStore::empty().with_pem_certificate(AMAZON_ROOTS)
-    };
-    let context = TlsContext::builder().with_trust_store(trusted).build().expect("a trust store is enough");
-    aws_smithy_http_client::Builder::new()
-        .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .tls_context(context)
-        .build_https()
 }
 
 /// Why a message was not published.
@@ -176,24 +143,15 @@ impl PublishError {
         if let Some(message) = error.message() {
             return message.to_owned();
         }
-        let mut message = error.to_string();
-        if let Some(response) = error.raw_response() {
-            message += &format!(": HTTP status {}", response.status());
-        }
-        let quotes_the_request = match &**error {
-            SdkError::ConstructionFailure(_) => true,
-            // Of an unknown kind, such as a URL that cannot be called.
-            SdkError::DispatchFailure(failure) => {
-                failure.is_user() || failure.is_other() && failure.as_other().is_none()
-            }
-            _ => false,
+        let status = error.raw_response().map_or_else(String::new, |raw| format!(": HTTP status {}", raw.status()));
+        // Other causes can quote the request, such as that of a URL that cannot be called.
+        let cause = match &**error {
+            SdkError::DispatchFailure(failure) if !failure.is_io() && !failure.is_timeout() => None,
+            SdkError::ConstructionFailure(_) => None,
+            _ => error.source(),
         };
-        let mut cause = error.source().filter(|_| !quotes_the_request);
-        while let Some(error) = cause {
-            message += &format!(": {error}");
-            cause = error.source();
-        }
-        message
+        let causes = successors(cause, |&error| error.source()).map(|error| format!(": {error}"));
+        format!("{error}{status}{}", causes.collect::<String>())
     }
 }
 
@@ -219,11 +177,20 @@ impl SnsPublisher {
     ///
     /// [`PublishError`], within 8 s at the worst.
     pub async fn publish(&self, outcome: &TaskOutcome<'_>) -> Result<String, PublishError> {
-        if size(outcome) > MAX_MESSAGE_BYTES {
+        let webhook = outcome.webhook();
+        // What subscribers can filter by.
+        let attributes = [
+            ("status", outcome.status()),
+            ("taskId", outcome.task_id()),
+            ("webhookId", webhook.id()),
+            ("webhookTimestamp", webhook.timestamp()),
+        ];
+        let size = attributes.iter().map(|(name, value)| name.len() + "String".len() + value.len()).sum::<usize>();
+        if outcome.message().len() + size > MAX_MESSAGE_BYTES {
             return Err(PublishError::TooLarge);
         }
         let mut request = self.client.publish().topic_arn(self.topic.as_str()).message(outcome.message());
-        for (name, value) in attributes(outcome) {
+        for (name, value) in attributes {
             let value = MessageAttributeValue::builder()
                 .data_type("String")
                 .string_value(value)
@@ -232,7 +199,7 @@ impl SnsPublisher {
             request = request.message_attributes(name, value);
         }
         if self.topic.is_fifo() {
-            let (task_id, status) = (outcome.task_id(), outcome.status().as_str());
+            let (task_id, status) = (outcome.task_id(), outcome.status());
             request = request
                 .message_group_id(fifo_id(task_id.to_owned()))
                 .message_deduplication_id(fifo_id(format!("{task_id}.{status}")));
@@ -242,30 +209,10 @@ impl SnsPublisher {
     }
 }
 
-/// What subscribers can filter by: the name and the value of each attribute.
-fn attributes<'a>(outcome: &'a TaskOutcome<'_>) -> [(&'static str, &'a str); 4] {
-    let webhook = outcome.webhook();
-    [
-        ("status", outcome.status().as_str()),
-        ("taskId", outcome.task_id()),
-        ("webhookId", webhook.id()),
-        ("webhookTimestamp", webhook.timestamp()),
-    ]
-}
-
-/// Size in bytes as SNS counts it.
-fn size(outcome: &TaskOutcome<'_>) -> usize {
-    let attributes = attributes(outcome).map(|(name, value)| name.len() + "String".len() + value.len());
-    outcome.message().len() + attributes.iter().sum::<usize>()
-}
-
-/// `id`, or a hash of it where SNS would refuse it: it takes letters, digits and punctuation of ASCII.
+/// `id`, or a hash of it if SNS would reject it: it takes 1 to 128 letters, digits and punctuation marks of ASCII.
 fn fifo_id(id: String) -> String {
-    if id.len() <= MAX_FIFO_ID_CHARACTERS && id.bytes().all(|b| b.is_ascii_graphic()) {
-        id
-    } else {
-        URL_SAFE_NO_PAD.encode(Sha256::digest(id))
-    }
+    let is_taken = id.len() <= 128 && id.bytes().all(|b| b.is_ascii_graphic());
+    if is_taken { id } else { URL_SAFE_NO_PAD.encode(Sha256::digest(id)) }
 }
 
 #[cfg(test)]
@@ -277,21 +224,18 @@ mod tests {
     use super::*;
     use crate::webhook::testing::fresh;
 
-    fn access() -> SnsAccess {
-        SnsAccess {
-            credentials: Credentials::new("AKIDEXAMPLE", "secret", None, None, "a test"),
-            endpoint_url: None,
-            use_fips: false,
-            use_dual_stack: false,
-            roots_are_named: false,
-        }
+    fn publisher(endpoint_url: Option<&str>) -> SnsPublisher {
+        let credentials = Credentials::new("AKIDEXAMPLE", "secret", None, None, "a test");
+        let topic = "arn:aws:sns:us-east-1:123456789012:pollo-outcomes".parse().unwrap();
+        SnsPublisher::new(sdk_config(credentials, endpoint_url.map(str::to_owned), false, false, false), topic)
     }
 
     #[test]
     fn bounds_each_call_and_its_retries() {
-        let topic = "arn:aws:sns:us-east-1:123456789012:pollo-outcomes".parse().unwrap();
-        let publisher = SnsPublisher::new(access().sdk_config(), topic);
+        let publisher = publisher(None);
         let config = publisher.client.config();
+        let attempts = ATTEMPT_TIMEOUT * MAX_ATTEMPTS + MAX_BACKOFF * (MAX_ATTEMPTS - 1);
+        assert!(attempts < OPERATION_TIMEOUT && OPERATION_TIMEOUT < Duration::from_secs(8));
         let timeouts = config.timeout_config().unwrap();
         assert_eq!(timeouts.connect_timeout(), Some(CONNECT_TIMEOUT));
         assert_eq!(timeouts.operation_attempt_timeout(), Some(ATTEMPT_TIMEOUT));
@@ -323,27 +267,12 @@ mod tests {
         }
     }
 
-    #[test]
-    fn counts_its_size_as_sns_does() {
-        let body = r#"{"taskId":"t1","status":"failed"}"#;
-        let outcome = TaskOutcome::parse(fresh(body.as_bytes())).unwrap();
-        let attributes = "statusStringfailed" // name, type and value of each
-            .len()
-            + "taskIdStringt1".len()
-            + "webhookIdStringmsg_1".len()
-            + "webhookTimestampString1767225600".len();
-        assert_eq!(size(&outcome), body.len() + attributes);
-    }
-
     #[tokio::test]
     async fn never_quotes_the_request() {
         let body = br#"{"taskId":"t1","status":"succeed","generations":[{"url":"https://a.example/signed"}]}"#;
         let outcome = TaskOutcome::parse(fresh(body)).unwrap();
-        let topic: TopicArn = "arn:aws:sns:us-east-1:123456789012:pollo-outcomes".parse().unwrap();
         for endpoint in ["foo bar", "127.0.0.1:1", "ftp://127.0.0.1:1", "http://127.0.0.1:1"] {
-            let access = SnsAccess { endpoint_url: Some(endpoint.to_owned()), ..access() };
-            let error = SnsPublisher::new(access.sdk_config(), topic.clone()).publish(&outcome).await.unwrap_err();
-            let message = error.message();
+            let message = publisher(Some(endpoint)).publish(&outcome).await.unwrap_err().message();
             for part in ["t1", "succeed", "signed", "Publish", "arn:", "AKIDEXAMPLE"] {
                 assert!(!message.contains(part), "{endpoint}: {message}");
             }

@@ -14,7 +14,6 @@ pub struct NotATopicArn;
 pub struct TopicArn {
     arn: String,
     region: String,
-    fifo: bool,
 }
 
 impl TopicArn {
@@ -30,7 +29,7 @@ impl TopicArn {
 
     /// Whether this is a FIFO topic.
     pub fn is_fifo(&self) -> bool {
-        self.fifo
+        self.arn.ends_with(".fifo")
     }
 }
 
@@ -40,17 +39,17 @@ impl FromStr for TopicArn {
     fn from_str(arn: &str) -> Result<Self, NotATopicArn> {
         let parts: Vec<&str> = arn.split(':').collect();
         let ["arn", partition, "sns", region, account, full_name] = parts[..] else { return Err(NotATopicArn) };
-        let name = full_name.strip_suffix(".fifo");
+        let name = full_name.strip_suffix(".fifo").unwrap_or(full_name);
         let word =
             |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
         if word(partition)
             && word(region)
             && account.len() == 12
             && account.bytes().all(|b| b.is_ascii_digit())
-            && word(name.unwrap_or(full_name))
+            && word(name)
             && full_name.len() <= 256
         {
-            Ok(Self { arn: arn.to_owned(), region: region.to_owned(), fifo: name.is_some() })
+            Ok(Self { arn: arn.to_owned(), region: region.to_owned() })
         } else {
             Err(NotATopicArn)
         }

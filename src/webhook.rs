@@ -13,7 +13,7 @@ use sha2::Sha256;
 use subtle::{Choice, ConstantTimeEq as _};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use zeroize::{ZeroizeOnDrop, Zeroizing};
+use zeroize::Zeroizing;
 
 /// Length of an HMAC-SHA-256, in bytes.
 const MAC_BYTES: usize = 32;
@@ -48,14 +48,9 @@ pub enum KeyError {
     /// The key is not Base64.
     #[error("key {0} is not Base64")]
     NotBase64(usize),
-    /// The key is too short to be a secret.
-    #[error("key {number} has {bytes} bytes; at least {MIN_KEY_BYTES} are needed")]
-    TooShort {
-        /// Which key it is.
-        number: usize,
-        /// Its length, decoded.
-        bytes: usize,
-    },
+    /// The key has so few bytes, decoded, that it can be guessed.
+    #[error("key {0} has {1} bytes; at least {MIN_KEY_BYTES} are needed")]
+    TooShort(usize, usize),
     /// HMAC pads keys with zeros, so this key is equivalent to the empty one, with which anyone can sign.
     #[error("key {0} consists of zeros")]
     Zeros(usize),
@@ -63,24 +58,16 @@ pub enum KeyError {
 
 /// No key matches: the webhook is not authentic. The message is for the log, where it tells a wrong key from a header of
 /// another form.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", match .signatures {
+    0 => "no signature in the header is the Base64 of 32 bytes".to_owned(),
+    _ => format!("none of {signatures} signatures matches any of {keys} keys"),
+})]
 pub struct SignatureMismatch {
     /// How many tokens of the header are the Base64 of 32 bytes; at most 32 are counted.
     pub signatures: usize,
     /// How many keys each of them was compared with.
     pub keys: usize,
-}
-
-impl std::error::Error for SignatureMismatch {}
-
-impl fmt::Display for SignatureMismatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { signatures, keys } = self;
-        match signatures {
-            0 => f.write_str("no signature in the header is the Base64 of 32 bytes"),
-            _ => write!(f, "none of {signatures} signatures matches any of {keys} keys"),
-        }
-    }
 }
 
 /// Why the timestamp of an authentic webhook was rejected.
@@ -89,12 +76,9 @@ pub enum TimestampError {
     /// The timestamp has none of the forms that are read.
     #[error("timestamp is not Unix seconds, Unix milliseconds or RFC 3339")]
     Unreadable,
-    /// The timestamp is further from now than the tolerance.
+    /// The timestamp is further from now than the tolerance: so many seconds old, rounded up; negative in the future.
     #[error("timestamp is outside the tolerance")]
-    OutsideTolerance {
-        /// How old the timestamp is, in seconds, rounded away from now; negative if it is in the future.
-        age_seconds: i64,
-    },
+    OutsideTolerance(i64),
 }
 
 /// A webhook exactly as it was received.
@@ -110,9 +94,7 @@ pub struct Webhook<'a> {
     pub body: &'a [u8],
 }
 
-/// An authentic webhook: one of the keys has signed it.
-///
-/// Only [`Verifier::verify`] makes one: to hold it is the proof.
+/// An authentic webhook: one of the keys has signed it. Only [`Verifier::verify`] makes one.
 #[derive(Clone, Copy, Debug)]
 pub struct VerifiedWebhook<'a> {
     id: &'a str,
@@ -137,9 +119,7 @@ impl<'a> VerifiedWebhook<'a> {
     }
 }
 
-/// An authentic webhook whose timestamp is within the tolerance.
-///
-/// Only [`Verifier::check_timestamp`] makes one: to hold it is the proof.
+/// An authentic webhook whose timestamp is within the tolerance. Only [`Verifier::check_timestamp`] makes one.
 #[derive(Clone, Copy, Debug)]
 pub struct FreshWebhook<'a>(VerifiedWebhook<'a>);
 
@@ -156,12 +136,6 @@ pub struct Verifier {
     keys: Vec<Hmac<Sha256>>,
     tolerance: Duration,
 }
-
-// An HMAC consists of two states of SHA-256 and a block of the message; the crate does not say that it is wiped.
-const _: () = {
-    const fn is_wiped<T: ZeroizeOnDrop>() {}
-    is_wiped::<Sha256>();
-};
 
 impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -192,7 +166,7 @@ impl Verifier {
                 let number = macs.len() + 1;
                 let key = decode_key(text).ok_or(KeyError::NotBase64(number))?;
                 if key.len() < MIN_KEY_BYTES {
-                    return Err(KeyError::TooShort { number, bytes: key.len() });
+                    return Err(KeyError::TooShort(number, key.len()));
                 }
                 if key.iter().all(|&byte| byte == 0) {
                     return Err(KeyError::Zeros(number));
@@ -245,10 +219,10 @@ impl Verifier {
     ) -> Result<FreshWebhook<'a>, TimestampError> {
         if !self.tolerance.is_zero() {
             let sent = parse_timestamp(webhook.timestamp).ok_or(TimestampError::Unreadable)?;
-            let age = unix_nanos(now) - sent;
+            let age = OffsetDateTime::from(now).unix_timestamp_nanos() - sent;
             if age.unsigned_abs() > self.tolerance.as_nanos() {
                 let seconds = age.unsigned_abs().div_ceil(NANOS_PER_SECOND.unsigned_abs()) as i64;
-                return Err(TimestampError::OutsideTolerance { age_seconds: seconds * age.signum() as i64 });
+                return Err(TimestampError::OutsideTolerance(seconds * age.signum() as i64));
             }
         }
         Ok(FreshWebhook(webhook))
@@ -300,27 +274,14 @@ fn decode_signatures(header: &str) -> Vec<[u8; MAC_BYTES]> {
 /// parse.
 fn parse_timestamp(text: &str) -> Option<i128> {
     if text.bytes().all(|b| b.is_ascii_digit()) {
-        if text.len() > 1 && text.starts_with('0') {
-            return None;
-        }
-        let number: u64 = text.parse().ok()?;
+        let number: u64 = text.parse().ok().filter(|_| text == "0" || !text.starts_with('0'))?;
         let nanos_per_unit = if number < FIRST_MILLISECONDS { NANOS_PER_SECOND } else { NANOS_PER_SECOND / 1_000 };
         return Some(i128::from(number) * nanos_per_unit);
     }
-    // `time` takes any separator between date and time; RFC 3339 has `T`.
-    if !matches!(text.as_bytes().get(10), Some(b'T' | b't')) {
-        return None;
-    }
-    let date = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+    // `time` accepts any separator between date and time; RFC 3339 has `T`.
+    let has_separator = matches!(text.as_bytes().get(10), Some(b'T' | b't'));
+    let date = OffsetDateTime::parse(text, &Rfc3339).ok().filter(|_| has_separator)?;
     Some(date.unix_timestamp_nanos())
-}
-
-/// Nanoseconds since the Unix epoch; negative before it.
-fn unix_nanos(time: SystemTime) -> i128 {
-    match time.duration_since(SystemTime::UNIX_EPOCH) {
-        Ok(after) => after.as_nanos() as i128,
-        Err(before) => -(before.duration().as_nanos() as i128),
-    }
 }
 
 /// Pollo's part in the tests of this crate, with another implementation of HMAC.
@@ -481,8 +442,8 @@ mod tests {
             ("c2l4dGVlbiBieXRlcyE", 14),
             ("AAAAAAAAAAAAAAAAAAAA", 15),
         ] {
-            assert_eq!(key_error(key), KeyError::TooShort { number: 1, bytes }, "{key:?}");
-            assert_eq!(key_error(&format!("{KEY},{key}")), KeyError::TooShort { number: 2, bytes }, "{key:?}");
+            assert_eq!(key_error(key), KeyError::TooShort(1, bytes), "{key:?}");
+            assert_eq!(key_error(&format!("{KEY},{key}")), KeyError::TooShort(2, bytes), "{key:?}");
         }
         for zeros in [16, 64, 65] {
             assert_eq!(key_error(&general_purpose::STANDARD.encode(vec![0; zeros])), KeyError::Zeros(1));
@@ -583,7 +544,7 @@ mod tests {
         for timestamp in
             ["1767225299", "1767225901", "1767225299999", "1767225900001", "2026-01-01T00:05:00.000000001Z"]
         {
-            assert!(matches!(check(timestamp), Err(TimestampError::OutsideTolerance { .. })), "{timestamp}");
+            assert!(matches!(check(timestamp), Err(TimestampError::OutsideTolerance(_))), "{timestamp}");
         }
     }
 
@@ -610,7 +571,7 @@ mod tests {
             ("9999-12-31T23:59:59.999999999Z", -251_635_075_200),
             ("9999-12-31T23:59:59-23:59", -251_635_161_539),
         ] {
-            let outside = Err(TimestampError::OutsideTolerance { age_seconds });
+            let outside = Err(TimestampError::OutsideTolerance(age_seconds));
             assert_eq!(check(timestamp), outside, "{timestamp}");
             let widest = check_within(Duration::MAX, timestamp, at(NOW));
             assert_eq!(widest, Ok(()), "{timestamp}");
@@ -692,10 +653,17 @@ mod tests {
     #[test]
     fn survives_a_clock_before_1970() {
         let before = SystemTime::UNIX_EPOCH - Duration::from_millis(1_500);
-        let outside = TimestampError::OutsideTolerance { age_seconds: -1_767_225_602 };
+        let outside = TimestampError::OutsideTolerance(-1_767_225_602);
         for (timestamp, expected) in [("0", Ok(())), ("1767225600", Err(outside))] {
             assert_eq!(check_within(Duration::from_secs(2), timestamp, before), expected);
         }
+    }
+
+    /// An HMAC consists of two states of SHA-256 and a block of the message; the crate does not say that it is wiped.
+    #[test]
+    fn wipes_the_states_of_sha_256() {
+        fn is_wiped<T: zeroize::ZeroizeOnDrop>() {}
+        is_wiped::<Sha256>();
     }
 
     #[test]

@@ -9,6 +9,8 @@ use crate::sns::Reply;
 const LOST: &str = "{\"taskId\":\"cmLOST\",\"status\":\"succeed\",\r\n\
                     \"generations\":[{\"id\":\"g1\",\"url\":\"https:\\/\\/a.example\\/1.mp4\"}],\"failMsg\":\"\u{e9}\"}";
 
+const NO_TASK_ID: &str = "taskId is not a string of 1 to 256 bytes without control characters";
+
 /// The largest body that a line repeats: 256 KiB.
 const LOGGED: usize = 262_144;
 
@@ -73,8 +75,8 @@ async fn what_is_not_an_outcome_is_422_and_logged_whole_with_what_can_be_read_of
             Some("cancelled"),
             "status is neither succeed nor failed",
         ),
-        (r#"{"status":"failed"}"#, None, Some("failed"), "taskId is not a string"),
-        (r#"{"taskId":7,"status":"failed"}"#, None, Some("failed"), "taskId is not a string"),
+        (r#"{"status":"failed"}"#, None, Some("failed"), NO_TASK_ID),
+        (r#"{"taskId":7,"status":"failed"}"#, None, Some("failed"), NO_TASK_ID),
         (r#"{"taskId":"t1","status":["failed"]}"#, Some("t1"), None, "status is neither succeed nor failed"),
         (r#"{"taskId":"t1","status":"succeed","a":1,"a":2}"#, Some("t1"), Some("succeed"), "body repeats a key"),
         // Which of the two counts would be for each reader to guess.
@@ -85,7 +87,7 @@ async fn what_is_not_an_outcome_is_422_and_logged_whole_with_what_can_be_read_of
             "body repeats a key",
         ),
         (r#"{"taskId":"t1","status":"failed","status":"succeed"}"#, Some("t1"), None, "body repeats a key"),
-        (r#"{"taskId":"a\nb","status":"a\tb"}"#, None, None, "taskId is empty, too long or has control characters"),
+        (r#"{"taskId":"a\nb","status":"a\tb"}"#, None, None, NO_TASK_ID),
         (r#"["t1","failed"]"#, None, None, "body is not a JSON object"),
         (r#"{"taskId":"t1","status":"failed"}{}"#, None, None, "body is not a JSON object"),
         ("", None, None, "body is not a JSON object"),
@@ -94,8 +96,8 @@ async fn what_is_not_an_outcome_is_422_and_logged_whole_with_what_can_be_read_of
         let detail = format!("not a task outcome: {why}");
         assert_eq!((answer.status, answer.body), (422, json!({ "error": detail })));
         let mut expected = json!({
-            "level": "WARN", "result": "not_an_outcome", "httpStatus": 422, "webhookId": "msg_1", "detail": detail,
-            "body": body,
+            "level": "WARN", "result": "not_an_outcome", "httpStatus": 422, "webhookId": "msg_1",
+            "webhookTimestamp": NOW.to_string(), "detail": detail, "body": body,
         });
         for (name, value) in [("taskId", task_id), ("status", status)] {
             if let Some(value) = value {
@@ -179,7 +181,7 @@ async fn an_authentic_body_that_no_topic_takes_is_413_with_its_task() {
         answer.log,
         json!({
             "level": "WARN", "result": "too_large", "httpStatus": 413, "webhookId": "msg_1", "taskId": "cmLOST",
-            "status": "succeed", "detail": detail, "bodyBytes": 1_200_000,
+            "status": "succeed", "webhookTimestamp": NOW.to_string(), "detail": detail, "bodyBytes": 1_200_000,
         })
     );
     assert_eq!(function.sns.calls().len(), 0);

@@ -1,48 +1,41 @@
-//! The sample events, held against the answers that their README promises.
+//! The sample events, and what `events/expected.json` expects of each.
 
 use std::collections::BTreeSet;
 use std::fs;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::function::Function;
 use crate::sns::Reply;
-
-/// The rows of the table in `events/README.md`: the file and the answer it must get.
-fn promised() -> Vec<(String, String)> {
-    let readme = fs::read_to_string("events/README.md").unwrap();
-    let rows = readme.lines().filter(|line| line.starts_with("| `"));
-    rows.map(|row| {
-        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
-        (cells[1].trim_matches('`').to_owned(), cells[3].to_owned())
-    })
-    .collect()
-}
 
 fn read(file: &str) -> Value {
     serde_json::from_str(&fs::read_to_string(format!("events/{file}")).unwrap()).unwrap()
 }
 
+fn expected() -> Map<String, Value> {
+    serde_json::from_value(read("expected.json")).unwrap()
+}
+
 #[tokio::test]
-async fn each_gets_the_answer_that_the_readme_promises() {
+async fn each_gets_the_expected_response_and_line() {
     let function = Function::start(&[Reply::Accept]).await;
     let untimed = Function::with(&[Reply::Accept], &[("WEBHOOK_TOLERANCE_SECONDS", "0")]).await;
-    for (file, promise) in promised() {
-        let (timed, without_tolerance) = match promise.as_str() {
-            "401, or 200 with the tolerance switched off" => ("401", "200"),
-            status => (status, status),
-        };
+    for (file, expected) in expected() {
         let event = read(&file);
-        assert_eq!(function.receive(&event).await.status.to_string(), timed, "{file}");
-        assert_eq!(untimed.receive(&event).await.status.to_string(), without_tolerance, "{file}");
+        let answer = function.receive(&event).await;
+        assert_eq!(answer.status, expected["status"], "{file}");
+        for (field, value) in expected["log"].as_object().unwrap() {
+            assert_eq!(answer.log[field], *value, "{field} of {file}");
+        }
+        let without_tolerance = expected.get("statusWithoutTolerance").unwrap_or(&expected["status"]);
+        assert_eq!(untimed.receive(&event).await.status, *without_tolerance, "{file}");
     }
 }
 
 #[test]
-fn the_readme_names_every_event() {
+fn each_has_an_expectation() {
     let files = fs::read_dir("events").unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let events: BTreeSet<String> = files.filter(|file| file.ends_with(".json")).collect();
-    let named: BTreeSet<String> = promised().into_iter().map(|(file, _)| file).collect();
-    assert_eq!(events, named);
+    let events: BTreeSet<String> = files.filter(|file| file.ends_with(".json") && file != "expected.json").collect();
+    assert_eq!(events, expected().into_iter().map(|(file, _)| file).collect());
     assert!(!events.is_empty());
 }

@@ -228,5 +228,5 @@ async fn a_long_error_text_is_logged_in_part() {
     let error = error!("CODE", "MESSAGE").replace("CODE", &long).replace("MESSAGE", &long).leak();
     let function = Function::start(vec![Reply::Http(403, error)].leak()).await;
     let log = function.receive(&event(SUCCEED)).await.log;
-    assert_eq!((&log["code"], &log["detail"]), (&long[..2 * 100].into(), &long[..2 * 1_000].into()));
+    assert_eq!((&log["code"], &log["detail"]), (&long[..2 * 128].into(), &long[..2 * 1_000].into()));
 }

@@ -2,7 +2,6 @@
 
 use std::env::VarError;
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -20,18 +19,13 @@ pub struct Function {
     pub sns: Sns,
 }
 
-/// The ARN of a topic of its own. All clients of a process for one region share a budget of retries: a region for each
-/// function keeps the tests apart.
-pub fn topic() -> String {
-    static NUMBER: AtomicUsize = AtomicUsize::new(1);
-    format!("arn:aws:sns:test-{}:123456789012:pollo-outcomes", NUMBER.fetch_add(1, Ordering::SeqCst))
-}
+pub const TOPIC: &str = "arn:aws:sns:us-east-1:123456789012:pollo-outcomes";
 
-/// The value of a variable in the environment of a function with this topic and with SNS at `url`.
-pub fn usual_environment(variable: &str, topic: &str, url: &str) -> Option<String> {
+/// The value of a variable in the environment of a function with SNS at `url`.
+pub fn usual_environment(variable: &str, url: &str) -> Option<String> {
     let value = match variable {
         "WEBHOOK_SECRET" => KEY,
-        "SNS_TOPIC_ARN" => topic,
+        "SNS_TOPIC_ARN" => TOPIC,
         "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "test",
         "AWS_ENDPOINT_URL_SNS" => url,
         _ => return None,
@@ -69,13 +63,12 @@ impl Function {
     }
 
     async fn before(sns: Sns, url: &str, environment: &[(&str, &str)]) -> Self {
-        let topic = topic();
         let config = Config::from_lookup(|variable| {
             let set = environment.iter().find(|(name, _)| *name == variable).map(|(_, value)| (*value).to_owned());
-            set.or_else(|| usual_environment(variable, &topic, url)).ok_or(VarError::NotPresent)
+            set.or_else(|| usual_environment(variable, url)).ok_or(VarError::NotPresent)
         });
-        let Config { verifier, topic, sns: access } = config.unwrap();
-        let publisher = SnsPublisher::new(access.sdk_config(), topic.clone());
+        let Config { verifier, topic, sdk } = config.unwrap();
+        let publisher = SnsPublisher::new(sdk, topic.clone());
         Self { handler: Handler::new(verifier, publisher), topic: topic.as_str().to_owned(), sns }
     }
 

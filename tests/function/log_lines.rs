@@ -32,7 +32,8 @@ async fn of_an_outcome_that_was_not_published() {
         answer.log,
         json!({
             "level": "ERROR", "result": "not_published", "httpStatus": 503, "webhookId": "msg_1",
-            "taskId": "cm9ap1d4e0001", "status": "succeed", "code": "NotFound", "detail": "no topic", "body": SUCCEED,
+            "taskId": "cm9ap1d4e0001", "status": "succeed", "code": "NotFound", "detail": "no topic",
+            "webhookTimestamp": "1767225600", "body": SUCCEED,
         })
     );
 }

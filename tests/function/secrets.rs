@@ -13,7 +13,7 @@ use pollo_webhook::{
 };
 
 use crate::failures::FAILURES;
-use crate::function::{topic, usual_environment};
+use crate::function::usual_environment;
 use crate::pollo::{KEY, NOW, SUCCEED, now, sign};
 use crate::sns::{Reply, Sns};
 
@@ -50,12 +50,11 @@ fn type_of<T>(_: &T) -> String {
 }
 
 fn config(secret: &str, url: &str) -> Result<Config, ConfigError> {
-    let topic = topic();
     Config::from_lookup(|variable| match variable {
         "WEBHOOK_SECRET" => Ok(secret.to_owned()),
         "AWS_SECRET_ACCESS_KEY" => Ok(AWS_SECRET.to_owned()),
         "AWS_SESSION_TOKEN" => Ok(AWS_TOKEN.to_owned()),
-        _ => usual_environment(variable, &topic, url).ok_or(VarError::NotPresent),
+        _ => usual_environment(variable, url).ok_or(VarError::NotPresent),
     })
 }
 
@@ -107,17 +106,17 @@ async fn are_in_nothing_that_a_public_type_prints() {
     print!(printed, unverified, verified, fresh, outcome, status, mismatch, late, no_outcome);
     for replies in FAILURES {
         let sns = Sns::start(replies).await;
-        let Config { topic, sns: access, .. } = config(KEY, &sns.url).unwrap();
-        print!(printed, access);
-        let publisher = SnsPublisher::new(access.sdk_config(), topic);
+        let Config { topic, sdk, .. } = config(KEY, &sns.url).unwrap();
+        print!(printed, sdk);
+        let publisher = SnsPublisher::new(sdk, topic);
         print!(printed, publisher);
         let error = publisher.publish(&outcome).await.unwrap_err();
         let (said, message, code) = (error.to_string(), error.message(), error.code());
         print!(printed, error, said, message, code);
     }
     let sns = Sns::start(&[Reply::Accept]).await;
-    let Config { verifier, topic, sns: access } = config(KEY, &sns.url).unwrap();
-    let handler = Handler::new(verifier, SnsPublisher::new(access.sdk_config(), topic));
+    let Config { verifier, topic, sdk } = config(KEY, &sns.url).unwrap();
+    let handler = Handler::new(verifier, SnsPublisher::new(sdk, topic));
     print!(printed, handler);
 
     for secret in [&*key, &STANDARD.decode(&signature).unwrap(), &STANDARD.decode(&other).unwrap()].into_iter().chain([

@@ -21,7 +21,7 @@ fn program() -> &'static Path {
         let messages = String::from_utf8(built.stdout).unwrap();
         let messages = messages.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
         let executables = messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from));
-        executables.last().expect("cargo names what it has built")
+        { executables }.next_back().expect("cargo names what it has built")
     });
     &PROGRAM
 }

@@ -8,11 +8,10 @@ use aws_sdk_sns::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_sns::error::BoxError;
 use pollo_webhook::{Config, Handler, SnsPublisher};
 
-use crate::function::{Function, usual_environment};
+use crate::function::{Function, TOPIC, usual_environment};
 use crate::pollo::{FAILED, SUCCEED, event, now};
 use crate::sns::{Call, Reply};
 
-const TOPIC: &str = "arn:aws:sns:us-east-1:123456789012:pollo-outcomes";
 const FIFO_TOPIC: &str = "arn:aws:sns:us-east-1:123456789012:pollo-outcomes.fifo";
 const HASH_OF_A_B: &str = "yGh6CKpdbtIEQyj6aml6uOltw0KR6MIDSujDjm_MbWU";
 
@@ -43,7 +42,7 @@ fn fields_and_attributes(call: &Call) -> (Fields<'_>, Attributes<'_>) {
 
 #[tokio::test]
 async fn one_publish_with_the_verified_body_and_four_attributes() {
-    let function = Function::with(&[Reply::Accept], &[("SNS_TOPIC_ARN", TOPIC)]).await;
+    let function = Function::start(&[Reply::Accept]).await;
     let body = " {\"taskId\":\"t&=+%\u{e9}\",\r\n\"status\":\"failed\",\"credit\":1.0,\"url\":\"https:\\/\\/a\"} ";
     assert_eq!(function.receive(&event(body)).await.status, 200);
     let calls = function.sns.calls();
@@ -156,11 +155,11 @@ impl Intercept for KeepUrl {
 async fn called_url(environment: &[(&str, &str)]) -> String {
     let config = Config::from_lookup(|variable| {
         let set = environment.iter().find(|(name, _)| *name == variable).map(|(_, value)| (*value).to_owned());
-        set.or_else(|| usual_environment(variable, TOPIC, "")).ok_or(VarError::NotPresent)
+        set.or_else(|| usual_environment(variable, "")).ok_or(VarError::NotPresent)
     });
-    let Config { verifier, topic, sns } = config.unwrap();
+    let Config { verifier, topic, sdk } = config.unwrap();
     let url = KeepUrl::default();
-    let publisher = SnsPublisher::new(sns.sdk_config().interceptor(url.clone()), topic);
+    let publisher = SnsPublisher::new(sdk.interceptor(url.clone()), topic);
     let request = lambda_http::request::from_str(&event(SUCCEED).to_string()).unwrap();
     assert_eq!(Handler::new(verifier, publisher).handle_at(&request, now()).await.status(), 503);
     let url = url.0.lock().unwrap();

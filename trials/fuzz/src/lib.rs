@@ -10,6 +10,8 @@ use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, SystemTime};
 
 use aws_smithy_http_client::test_util::infallible_client_fn;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use jiter::JsonValue;
 use lambda_http::http::Response;
 use lambda_http::{Body, Request};
@@ -90,7 +92,7 @@ impl Function {
             set.map(|(_, value)| (*value).to_owned()).ok_or(VarError::NotPresent)
         });
         let config = config.expect("a configuration");
-        let sdk = config.sns.sdk_config().http_client(infallible_client_fn(|call| {
+        let sdk = config.sdk.http_client(infallible_client_fn(|call| {
             let body = call.body().bytes().expect("a body in memory").to_vec();
             CALLS.lock().expect("calls").push(body);
             Response::new(PUBLISHED)
@@ -119,6 +121,7 @@ impl Function {
             self.check_call(call, &webhook);
         }
         check_words(&answer, &webhook);
+        check_kept(webhook.body, oracle::is_authentic(request) && !published);
     }
 
     /// SNS was sent the very bytes of the body, the four attributes, and nothing else but what FIFO topics need.
@@ -156,6 +159,23 @@ impl Function {
         let size: usize = attributes.iter().map(|(name, value)| name.len() + "String".len() + value.len()).sum();
         assert!(message.len() + size <= MAX_MESSAGE_BYTES);
     }
+}
+
+/// The body is in the log if it is `lost` otherwise, unless it is too large for a line; and in no other case.
+fn check_kept(body: &[u8], lost: bool) {
+    let log = LOG.lock().expect("a log");
+    let Ok(JsonValue::Object(line)) = JsonValue::parse(log.trim_ascii_end(), false) else { panic!("no line") };
+    let field = |name| line.iter().find(|(key, _)| key == name).map(|(_, value)| value);
+    let kept = match (field("body"), field("bodyBase64")) {
+        (Some(JsonValue::Str(text)), None) => Some(text.as_bytes().to_vec()),
+        (None, Some(JsonValue::Str(base64))) => Some(STANDARD.decode(base64.as_bytes()).expect("Base64")),
+        (None, None) => None,
+        fields => panic!("{fields:?}"),
+    };
+    let is_small = body.len() <= 262_144;
+    assert_eq!(kept.as_deref(), Some(body).filter(|_| lost && is_small));
+    assert!(!lost || is_small || matches!(field("bodyBytes"), Some(JsonValue::Int(bytes)) if *bytes as usize == body.len()));
+    assert!(log.len() < 1_000_000, "a line of {} bytes", log.len());
 }
 
 /// The log has one line, of one object; and neither it nor the answer says the key or the right MAC, but where they stand

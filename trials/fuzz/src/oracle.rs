@@ -46,7 +46,7 @@ impl<'a> Webhook<'a> {
     }
 
     /// Whether the right one is among the first 32 signatures of the header.
-    fn is_authentic(&self) -> bool {
+    fn is_signed(&self) -> bool {
         let mut signatures = self.signature.split(|b| b" ,".contains(b)).filter(|token| is_signature(token));
         let mac = self.mac();
         signatures.by_ref().take(32).any(|token| token == mac.as_bytes())
@@ -62,14 +62,19 @@ fn is_signature(token: &[u8]) -> bool {
         && value(&token[42]).is_some_and(|value| value % 4 == 0)
 }
 
+/// Whether `request` is a webhook of whoever has the key.
+pub fn is_authentic(request: &Request) -> bool {
+    let webhook = Webhook::of(request);
+    let headers = [webhook.id, webhook.timestamp, webhook.signature];
+    request.method() == Method::POST
+        && headers.iter().all(|header| str::from_utf8(header).is_ok_and(|text| !text.is_empty() && is_readable(text)))
+        && webhook.is_signed()
+}
+
 /// Whether `request` must be published, or must not be. `None` where the parsers here may differ from the function's.
 pub fn is_valid(request: &Request, timed: bool) -> Option<bool> {
     let webhook = Webhook::of(request);
-    let headers = [webhook.id, webhook.timestamp, webhook.signature];
-    if request.method() != Method::POST
-        || !headers.iter().all(|header| str::from_utf8(header).is_ok_and(|text| !text.is_empty() && is_readable(text)))
-        || !webhook.is_authentic()
-    {
+    if !is_authentic(request) {
         return Some(false);
     }
     let in_time = if timed { is_in_time(str::from_utf8(webhook.timestamp).ok()?) } else { Some(true) };

@@ -25,8 +25,10 @@ fuzz_target!(|input: &[u8]| -> Corpus {
         (Err(error), Err(expected)) => {
             assert_eq!(error, expected);
             let said = match error {
-                KeyError::Empty(number) => format!("key {number} is empty or nothing but zeros"),
+                KeyError::Empty(number) => format!("key {number} is empty"),
                 KeyError::NotBase64(number) => format!("key {number} is not Base64"),
+                KeyError::TooShort(number, bytes) => format!("key {number} has {bytes} bytes; at least 16 are needed"),
+                KeyError::Zeros(number) => format!("key {number} consists of zeros"),
             };
             assert_eq!(error.to_string(), said);
             return Corpus::Keep;
@@ -48,21 +50,23 @@ fn verifies(verifier: &Verifier, key: &[u8]) -> bool {
 }
 
 fn keys(text: &str) -> Result<Vec<Vec<u8>>, KeyError> {
-    let numbered = text.split(',').zip(1..);
+    // A comma separates, and so does any white space beside none.
+    let commas = text.split_whitespace().collect::<Vec<_>>().join(" ").replace(" ,", ",").replace(", ", ",");
+    let numbered = commas.split([',', ' ']).zip(1..);
     let keys = numbered.map(|(text, number)| match decode(text) {
-        Some(key) if key.iter().any(|&byte| byte != 0) => Ok(key),
-        Some(_) => Err(KeyError::Empty(number)),
+        _ if text.is_empty() => Err(KeyError::Empty(number)),
         None => Err(KeyError::NotBase64(number)),
+        Some(key) if key.len() < 16 => Err(KeyError::TooShort(number, key.len())),
+        Some(key) if key.iter().all(|&byte| byte == 0) => Err(KeyError::Zeros(number)),
+        Some(key) => Ok(key),
     });
     keys.collect()
 }
 
-/// Base64 of either alphabet, bit by bit. White space may be anywhere, padding at the end, and what bits are left over
-/// there do not count; one character alone is none.
+/// Base64 of either alphabet, bit by bit. Padding may be at the end, and what bits are left over there do not count; one
+/// character alone is not Base64.
 fn decode(text: &str) -> Option<Vec<u8>> {
-    let text = text.trim();
-    let text: String = text.strip_prefix("whsec_").unwrap_or(text).split_whitespace().collect();
-    let mut text = &*text;
+    let mut text = text.strip_prefix("whsec_").unwrap_or(text);
     while let Some(rest) = text.strip_suffix('=') {
         text = rest;
     }
