@@ -6,7 +6,7 @@ use std::io::Read as _;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
-use crate::stage::Stage;
+use crate::stage::{Function, Stage};
 use crate::{checkout, event};
 
 const WEBHOOKS: u64 = 20;
@@ -21,14 +21,17 @@ pub fn run(binary: &Path) -> ExitCode {
         "valgrind is missing: install it (Debian and Ubuntu: apt install valgrind)"
     );
     let (webhook, forged) = (event("succeed.json"), event("wrong-signature.json"));
-    let init = count(binary, &[]);
-    let first = count(binary, &[(&webhook, 1)]);
-    let webhooks = count(binary, &[(&webhook, 1 + WEBHOOKS)]);
-    let refusals = count(binary, &[(&webhook, 1), (&forged, WEBHOOKS)]);
+    let shipped = count(binary, Stage::start_as_shipped, &[]);
+    // A webhook's figures are differences, all with SSL_CERT_FILE: without it the stage's SNS is not trusted.
+    let named = count(binary, Stage::start, &[]);
+    let first = count(binary, Stage::start, &[(&webhook, 1)]);
+    let webhooks = count(binary, Stage::start, &[(&webhook, 1 + WEBHOOKS)]);
+    let refusals = count(binary, Stage::start, &[(&webhook, 1), (&forged, WEBHOOKS)]);
     let size = fs::metadata(binary).expect("a binary").len();
     let counted = [
-        ("instructions of the start", init),
-        ("instructions of the first webhook, TLS handshake included", first - init),
+        ("instructions of the start", shipped),
+        ("instructions of the start with SSL_CERT_FILE", named),
+        ("instructions of the first webhook, TLS handshake included", first - named),
         ("instructions of a further webhook", (webhooks - first) / WEBHOOKS),
         ("instructions of a refusal", (refusals - first) / WEBHOOKS),
         ("bytes of the binary", size),
@@ -71,12 +74,15 @@ fn growth(binary: &Path, trace: Option<u64>) -> u64 {
     function.own_memory().saturating_sub(before) * 1024 / MANY
 }
 
+/// `Stage::start` or `Stage::start_as_shipped`.
+type Start = for<'a> fn(&'a Stage, &mut Command) -> Function<'a>;
+
 /// The instructions of a process that answers the events, each as often as is said, and then ends.
-fn count(binary: &Path, events: &[(&String, u64)]) -> u64 {
+fn count(binary: &Path, start: Start, events: &[(&String, u64)]) -> u64 {
     let stage = Stage::new(true);
     let mut command = Command::new("valgrind");
     command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(binary).stderr(Stdio::piped());
-    let mut function = stage.start(&mut command);
+    let mut function = start(&stage, &mut command);
     for (event, times) in events {
         for _ in 0..*times {
             let ready = function.wait_until_ready();

@@ -77,8 +77,18 @@ impl Stage {
         Self { runtime_api: listen(), sns: listen(), tls: over_tls.then(|| tls.into()), folder }
     }
 
-    /// Starts a function.
+    /// Starts a function that trusts the certificate of the stage's SNS.
     pub fn start(&self, command: &mut Command) -> Function<'_> {
+        self.spawn(command, &["SSL_CERT_FILE", "AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"])
+    }
+
+    /// Starts a function as it is shipped: no variable names roots, so that it cannot call the stage's SNS over TLS.
+    pub fn start_as_shipped(&self, command: &mut Command) -> Function<'_> {
+        self.spawn(command, &[])
+    }
+
+    /// `names_of_roots` are the variables that name the certificate.
+    fn spawn(&self, command: &mut Command, names_of_roots: &[&str]) -> Function<'_> {
         let port = |listener: &TcpListener| listener.local_addr().expect("an address").port();
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         let certificate = self.folder.join(CERTIFICATE);
@@ -89,7 +99,7 @@ impl Stage {
             .envs(inherited)
             .env("AWS_LAMBDA_RUNTIME_API", format!("127.0.0.1:{}", port(&self.runtime_api)))
             .env("AWS_ENDPOINT_URL_SNS", format!("{scheme}://127.0.0.1:{}", port(&self.sns)))
-            .envs(["SSL_CERT_FILE", "AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"].map(|name| (name, &certificate)))
+            .envs(names_of_roots.iter().map(|name| (name, &certificate)))
             .envs([
                 ("AWS_LAMBDA_FUNCTION_NAME", "pollo-webhook"),
                 ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
