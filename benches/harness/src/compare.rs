@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use crate::chart::bars;
 use crate::stage::Stage;
-use crate::{built, checkout, event, median};
+use crate::{built, checkout, event, median, output};
 
 /// How often each is started. The first round warms the machine up and is not counted.
 const ROUNDS: usize = 31;
@@ -194,10 +194,4 @@ fn machine() -> String {
         model.map_or("an unknown processor", |(_, name)| name),
         output("uname", &["-sr"])
     )
-}
-
-/// What a program prints, or nothing if it is not there.
-fn output(program: &str, arguments: &[&str]) -> String {
-    let printed = Command::new(program).args(arguments).output().map(|output| output.stdout);
-    String::from_utf8_lossy(&printed.unwrap_or_default()).trim().to_owned()
 }

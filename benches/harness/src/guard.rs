@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 use crate::stage::{Function, Stage};
-use crate::{checkout, event};
+use crate::{checkout, event, output};
 
 const WEBHOOKS: u64 = 20;
 
@@ -49,6 +49,13 @@ pub fn run(binary: &Path) -> ExitCode {
         let ceiling = ceiling.unwrap_or_else(|| panic!("{} has no line of {name}", file.display()));
         above |= count > ceiling;
         println!("{count:>13} {ceiling:>13}  {name}{}", if count > ceiling { "  <- TOO MANY" } else { "" });
+    }
+    // Another compiler is no failure, but it may be what has changed the counts.
+    let set_with = ceilings.lines().find(|line| line.starts_with("rustc "));
+    let set_with = set_with.unwrap_or_else(|| panic!("{} names no compiler", file.display()));
+    let compiler = output("rustc", &["--version"]);
+    if compiler != set_with {
+        println!("The ceilings were set with {set_with}, the compiler here is {compiler}.");
     }
     if above {
         println!("What made it slower or larger? If it is worth it, raise the ceiling in benches/ceilings.txt.");

@@ -7,7 +7,7 @@ mod guard;
 mod stage;
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::{env, fs};
 
 /// A sample event of the checkout, by its name.
@@ -23,6 +23,12 @@ fn checkout() -> &'static Path {
 /// What cargo has built, by its path within the folder for it.
 fn built(path: &str) -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| checkout().join("target"), PathBuf::from).join(path)
+}
+
+/// What a program prints, or nothing if it is not there.
+fn output(program: &str, arguments: &[&str]) -> String {
+    let printed = Command::new(program).args(arguments).output().map(|output| output.stdout);
+    String::from_utf8_lossy(&printed.unwrap_or_default()).trim().to_owned()
 }
 
 fn main() -> ExitCode {
