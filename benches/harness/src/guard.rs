@@ -20,6 +20,11 @@ pub fn run(binary: &Path) -> ExitCode {
         Command::new("valgrind").arg("--version").stdout(Stdio::null()).status().is_ok(),
         "valgrind is missing: install it (Debian and Ubuntu: apt install valgrind)"
     );
+    // Where there are none, a function that reads the system's roots would count no more than one that does not.
+    assert!(
+        fs::read_dir("/etc/ssl/certs").is_ok_and(|mut files| files.next().is_some()),
+        "the system's roots are missing: install them (Debian and Ubuntu: apt install ca-certificates)"
+    );
     let (webhook, forged) = (event("succeed.json"), event("wrong-signature.json"));
     let shipped = count(binary, Stage::start_as_shipped, &[]);
     // A webhook's figures are differences, all with SSL_CERT_FILE: without it the stage's SNS is not trusted.
