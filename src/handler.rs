@@ -74,18 +74,21 @@ impl Handler {
     /// Responds to one request as if it had arrived at `now`.
     pub async fn handle_at(&self, request: &Request, now: SystemTime) -> Response<Body> {
         let result = self.process(request, now).await;
-        let status = log(request, &result);
         let body = match &result {
             Ok(published) => json!({ "messageId": published.message_id }),
             Err(refusal) => json!({ "error": refusal.to_string() }),
         };
-        let response = Response::builder().status(status).header(CONTENT_TYPE, "application/json");
-        let response = match status {
-            StatusCode::METHOD_NOT_ALLOWED => response.header(ALLOW, "POST"),
-            StatusCode::SERVICE_UNAVAILABLE => response.header(RETRY_AFTER, "30"),
-            _ => response,
+        let mut response = Response::new(Body::from(body.to_string()));
+        *response.status_mut() = log(request, &result, body["error"].as_str());
+        let header = match response.status() {
+            StatusCode::METHOD_NOT_ALLOWED => Some((ALLOW, "POST")),
+            StatusCode::SERVICE_UNAVAILABLE => Some((RETRY_AFTER, "30")),
+            _ => None,
         };
-        response.body(Body::from(body.to_string())).expect("constant headers are valid")
+        for (name, value) in header.into_iter().chain([(CONTENT_TYPE, "application/json")]) {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        response
     }
 
     async fn process<'a>(&self, request: &'a Request, now: SystemTime) -> Result<Published<'a>, Refusal<'a>> {
@@ -114,11 +117,10 @@ impl Handler {
 
 /// Writes the line of a request, and gives the status. Metrics count the `result`. Of an authentic webhook that was not
 /// published, the line has everything that is needed to publish it later; of any other, nothing of the body.
-fn log(request: &Request, result: &Result<Published<'_>, Refusal<'_>>) -> StatusCode {
+fn log(request: &Request, result: &Result<Published<'_>, Refusal<'_>>, text: Option<&str>) -> StatusCode {
     let request_id = request.lambda_context_ref().map(|context| context.request_id.as_str());
     let webhook_id = header(request.headers(), ID).ok().map(|id| shortened(id, MAX_LOGGED_ID));
     let bytes = request.body().len();
-    let text = result.as_ref().err().map(ToString::to_string);
     macro_rules! line {
         ($level:ident, $status:ident, $result:literal, kept($webhook:expr), $($fields:tt)+) => {{
             let Kept { task_id, status, text, base64, bytes } = Kept::of($webhook);

@@ -232,7 +232,8 @@ impl Verifier {
 /// Whether an id or a header has neither control characters, so that it can be logged and shown anywhere, nor the two
 /// characters that XML and therefore SQS does not take.
 pub(crate) fn is_plain_text(text: &str) -> bool {
-    !text.chars().any(|c| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}'))
+    let is_plain = |c: char| !c.is_control() && !matches!(c, '\u{fffe}' | '\u{ffff}');
+    text.bytes().all(|b| matches!(b, b' '..=b'~')) || text.chars().all(is_plain)
 }
 
 /// The bytes of a key, or `None` if the text is not Base64.
