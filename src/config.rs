@@ -73,17 +73,17 @@ impl Config {
     pub fn from_lookup(lookup: impl Fn(&str) -> Result<String, VarError>) -> Result<Self, ConfigError> {
         let mut environment = Environment { lookup, problems: Vec::new() };
         let tolerance = environment.optional(TOLERANCE, parse_seconds).unwrap_or(DEFAULT_TOLERANCE_SECONDS);
-        let verifier = environment.required(SECRET, |text| Ok(Verifier::new(text, Duration::from_secs(tolerance))?));
+        let tolerance = Duration::from_secs(tolerance);
+        let verifier = environment.required(SECRET, |text| Ok(Verifier::new(&Zeroizing::new(text), tolerance)?));
         let topic = environment.required(TOPIC, |text| Ok(text.trim().parse::<TopicArn>()?));
-        let access_key = environment.required(ACCESS_KEY, parse_text);
-        let secret_key = environment.required(SECRET_KEY, parse_text);
-        let session_token = environment.optional(SESSION_TOKEN, parse_text);
+        let access_key = environment.required(ACCESS_KEY, Ok);
+        let secret_key = environment.required(SECRET_KEY, Ok);
+        let session_token = environment.optional(SESSION_TOKEN, Ok);
 
         let [of_sns, of_all] = [ENDPOINT_OF_SNS, ENDPOINT].map(|url| environment.optional(url, parse_url));
         let endpoint_url = of_sns.or(of_all);
         let [use_fips, use_dual_stack] = [FIPS, DUAL_STACK].map(|switch| {
-            let parse = |text: &str| parse_switch(text, endpoint_url.is_some());
-            environment.optional(switch, parse).unwrap_or(false)
+            environment.optional(switch, |text| parse_switch(&text, endpoint_url.is_some())).unwrap_or(false)
         });
         let roots_file = environment.optional(ROOTS_FILE, check_file);
         let roots_folders = environment.optional(ROOTS_FOLDERS, |_| Ok(()));
@@ -110,22 +110,22 @@ struct Environment<F> {
 }
 
 impl<F: Fn(&str) -> Result<String, VarError>> Environment<F> {
-    fn required<T>(&mut self, variable: Variable, parse: impl Fn(&str) -> Parsed<T>) -> Option<T> {
-        self.read(variable, |text| parse(text.ok_or("not set")?).map(Some))
+    fn required<T>(&mut self, variable: Variable, parse: impl FnOnce(String) -> Parsed<T>) -> Option<T> {
+        self.read(variable, |text| parse(text.ok_or("not set or empty")?).map(Some))
+    }
+
+    fn optional<T>(&mut self, variable: Variable, parse: impl FnOnce(String) -> Parsed<T>) -> Option<T> {
+        self.read(variable, |text| text.map(parse).transpose())
     }
 
     /// As for AWS's SDKs, an empty variable is one that is not set.
-    fn optional<T>(&mut self, variable: Variable, parse: impl Fn(&str) -> Parsed<T>) -> Option<T> {
-        self.read(variable, |text| text.filter(|text| !text.is_empty()).map(parse).transpose())
-    }
-
     fn read<T>(
         &mut self,
         (name, expected): Variable,
-        parse: impl FnOnce(Option<&str>) -> Parsed<Option<T>>,
+        parse: impl FnOnce(Option<String>) -> Parsed<Option<T>>,
     ) -> Option<T> {
-        let parsed = match (self.lookup)(name).map(Zeroizing::new) {
-            Ok(text) => parse(Some(&text)),
+        let parsed = match (self.lookup)(name) {
+            Ok(text) => parse(Some(text).filter(|text| !text.is_empty())),
             Err(VarError::NotPresent) => parse(None),
             Err(VarError::NotUnicode(_)) => Err("not Unicode".into()),
         };
@@ -136,20 +136,16 @@ impl<F: Fn(&str) -> Result<String, VarError>> Environment<F> {
     }
 }
 
-fn parse_text(text: &str) -> Parsed<String> {
-    if text.is_empty() { Err("empty".into()) } else { Ok(text.to_owned()) }
-}
-
 /// Digits only: `parse` alone would accept a plus sign too.
-fn parse_seconds(text: &str) -> Parsed<u64> {
+fn parse_seconds(text: String) -> Parsed<u64> {
     let digits = Some(text.trim()).filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
     Ok(digits.and_then(|digits| digits.parse().ok()).ok_or("not a whole number")?)
 }
 
-fn parse_url(text: &str) -> Parsed<String> {
+fn parse_url(text: String) -> Parsed<String> {
     let url: Uri = text.parse().map_err(|_| "not a URL")?;
     match (url.scheme_str(), url.host()) {
-        (Some("http" | "https"), Some(host)) if !host.is_empty() => Ok(text.to_owned()),
+        (Some("http" | "https"), Some(host)) if !host.is_empty() => Ok(text),
         _ => Err("not a URL".into()),
     }
 }
@@ -164,7 +160,7 @@ fn parse_switch(text: &str, has_endpoint_url: bool) -> Parsed<bool> {
 }
 
 /// Without a certificate to trust, no call to SNS would succeed.
-fn check_file(path: &str) -> Parsed<()> {
+fn check_file(path: String) -> Parsed<()> {
     let has_certificate = String::from_utf8_lossy(&fs::read(path)?).contains("-----BEGIN CERTIFICATE-----");
     Ok(has_certificate.then_some(()).ok_or("no PEM certificate in the file")?)
 }
@@ -250,25 +246,26 @@ mod tests {
             ("AWS_ACCESS_KEY_ID", "the credentials of the function's role, which Lambda sets"),
             ("AWS_SECRET_ACCESS_KEY", "the credentials of the function's role, which Lambda sets"),
         ] {
-            assert_eq!(problem(variable, None), format!("{variable}: not set (expected {expected})"));
+            assert_eq!(problem(variable, None), format!("{variable}: not set or empty (expected {expected})"));
         }
     }
 
     #[test]
     fn names_a_variable_that_is_invalid_and_repeats_no_value() {
         for (variable, value, problem_and_expectation) in [
-            ("WEBHOOK_SECRET", "", "key 1 is empty (expected the Base64 key"),
+            ("WEBHOOK_SECRET", "", "not set or empty (expected the Base64 key"),
+            ("WEBHOOK_SECRET", " ", "key 1 is empty (expected the Base64 key"),
             ("WEBHOOK_SECRET", "p4ssw%rd", "key 1 is not Base64 (expected the Base64 key"),
             ("WEBHOOK_SECRET", "changeme", "key 1 has 6 bytes; at least 16 are needed (expected the Base64 key"),
-            ("SNS_TOPIC_ARN", "", "not the ARN of an SNS topic (expected the ARN of an SNS topic"),
+            ("SNS_TOPIC_ARN", "", "not set or empty (expected the ARN of an SNS topic"),
             ("SNS_TOPIC_ARN", "p4ssw%rd", "not the ARN of an SNS topic (expected the ARN of an SNS topic"),
             ("WEBHOOK_TOLERANCE_SECONDS", "p4ssw%rd", "not a whole number (expected a whole number of seconds"),
             ("WEBHOOK_TOLERANCE_SECONDS", "-1", "not a whole number (expected"),
             ("WEBHOOK_TOLERANCE_SECONDS", "+1", "not a whole number (expected"),
             ("WEBHOOK_TOLERANCE_SECONDS", "1.5", "not a whole number (expected"),
             ("WEBHOOK_TOLERANCE_SECONDS", "99999999999999999999", "not a whole number (expected"),
-            ("AWS_ACCESS_KEY_ID", "", "empty (expected the credentials"),
-            ("AWS_SECRET_ACCESS_KEY", "", "empty (expected the credentials"),
+            ("AWS_ACCESS_KEY_ID", "", "not set or empty (expected the credentials"),
+            ("AWS_SECRET_ACCESS_KEY", "", "not set or empty (expected the credentials"),
             ("AWS_ENDPOINT_URL_SNS", "p4ss word", "not a URL (expected an http or https URL"),
             ("AWS_ENDPOINT_URL", "p4ss word", "not a URL (expected an http or https URL"),
             ("AWS_ENDPOINT_URL", "p4ssword", "not a URL (expected"),
@@ -312,7 +309,7 @@ mod tests {
             error.unwrap_err().to_string(),
             "WEBHOOK_TOLERANCE_SECONDS: not a whole number (expected a whole number of seconds, like 300, or 0 to disable \
              the timestamp check). WEBHOOK_SECRET: key 1 has 3 bytes; at least 16 are needed (expected the Base64 key \
-             from Pollo's webhook page, or several separated by commas or white space). SNS_TOPIC_ARN: not set (expected \
+             from Pollo's webhook page, or several separated by commas or white space). SNS_TOPIC_ARN: not set or empty (expected \
              the ARN of an SNS topic, like arn:aws:sns:us-east-1:123456789012:pollo-outcomes). AWS_ENDPOINT_URL_SNS: not \
              a URL (expected an http or https URL, or nothing for the endpoint of the topic's region)"
         );

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use lambda_runtime::tracing::subscriber::filter::{LevelFilter, Targets};
 use lambda_runtime::tracing::subscriber::fmt::MakeWriter;
 use lambda_runtime::tracing::subscriber::layer::SubscriberExt as _;
-use lambda_runtime::tracing::subscriber::{Layer as _, fmt, registry};
+use lambda_runtime::tracing::subscriber::{fmt, registry};
 use lambda_runtime::tracing::{Subscriber, error, field};
 
 thread_local! {
@@ -26,8 +26,8 @@ where
         // It repeats what our line of a panic says.
         .with_target("lambda_runtime::layers::panic", LevelFilter::OFF)
         .with_default(LevelFilter::ERROR);
-    let lines = fmt::layer().json().flatten_event(true).with_target(false).with_writer(writer);
-    registry().with(lines.with_filter(levels))
+    let lines = fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(false);
+    registry().with(levels).with(lines.with_target(false).with_writer(writer))
 }
 
 /// Names the request that the line of a panic belongs to.
