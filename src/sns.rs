@@ -67,7 +67,7 @@ pub(crate) fn sdk_config(
     };
     let tls = TlsContext::builder().with_trust_store(roots).build().expect("a trust store is enough");
     let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).tls_context(tls);
-    let mut config = Builder::new()
+    let config = Builder::new()
         .behavior_version(BehaviorVersion::latest())
         .credentials_provider(credentials)
         // They never change: Lambda replaces them together with the process.
@@ -81,10 +81,10 @@ pub(crate) fn sdk_config(
         // attempt.
         .retry_partition(RetryPartition::custom("sns").token_bucket(TokenBucket::unlimited()).build())
         .retry_classifier(Throttling);
-    config.set_endpoint_url(endpoint_url);
-    config.set_use_fips(use_fips.then_some(true));
-    config.set_use_dual_stack(use_dual_stack.then_some(true));
-    config
+    // The SDK keeps an entry for each setting that is made, for an empty one too, and copies all of them at the start.
+    let config = if use_fips { config.use_fips(true) } else { config };
+    let config = if use_dual_stack { config.use_dual_stack(true) } else { config };
+    if let Some(url) = endpoint_url { config.endpoint_url(url) } else { config }
 }
 
 /// Retries whatever means throttling. The SDK knows a list of codes, which lacks SNS's `Throttled`, `KMSThrottling` and
