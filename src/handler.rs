@@ -4,17 +4,19 @@ use std::time::{Duration, Instant, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use lambda_http::http::header::{ALLOW, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
-use lambda_http::http::{HeaderValue, Method, StatusCode};
+use lambda_http::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use lambda_http::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use lambda_http::{Body, Request, RequestExt as _, Response};
 use lambda_runtime::tracing::{error, info, warn};
-use serde_json::json;
+use serde_json::Value;
 
 use crate::outcome::{self, NotAnOutcome, TaskOutcome};
 use crate::sns::{PublishError, SnsPublisher};
 use crate::webhook::{SignatureMismatch, TimestampError, VerifiedWebhook, Verifier, Webhook, is_plain_text};
 
-const ID: &str = "x-webhook-id";
+const ID: HeaderName = HeaderName::from_static("x-webhook-id");
+const TIMESTAMP: HeaderName = HeaderName::from_static("x-webhook-timestamp");
+const SIGNATURE: HeaderName = HeaderName::from_static("x-webhook-signature");
 
 /// Longest part of a webhook's id, and of SNS's code and message, that a log line repeats, in characters. Anybody can
 /// choose the id of a forged webhook.
@@ -44,9 +46,9 @@ enum Refusal<'a> {
     #[error("only POST is accepted")]
     MethodNotAllowed,
     #[error("header {0} is missing")]
-    HeaderMissing(&'static str),
+    HeaderMissing(HeaderName),
     #[error("header {0} is unreadable")]
-    HeaderUnreadable(&'static str),
+    HeaderUnreadable(HeaderName),
     // The log alone says what exactly is wrong.
     #[error("signature does not match")]
     NotAuthentic(#[from] SignatureMismatch),
@@ -74,12 +76,12 @@ impl Handler {
     /// Responds to one request as if it had arrived at `now`.
     pub async fn handle_at(&self, request: &Request, now: SystemTime) -> Response<Body> {
         let result = self.process(request, now).await;
-        let body = match &result {
-            Ok(published) => json!({ "messageId": published.message_id }),
-            Err(refusal) => json!({ "error": refusal.to_string() }),
+        let (name, text) = match &result {
+            Ok(published) => ("messageId", published.message_id.clone()),
+            Err(refusal) => ("error", refusal.to_string()),
         };
-        let mut response = Response::new(Body::from(body.to_string()));
-        *response.status_mut() = log(request, &result, body["error"].as_str());
+        let mut response = Response::new(Body::from(format!("{{\"{name}\":{}}}", Value::from(&*text))));
+        *response.status_mut() = log(request, &result, &text);
         let header = match response.status() {
             StatusCode::METHOD_NOT_ALLOWED => Some((ALLOW, "POST")),
             StatusCode::SERVICE_UNAVAILABLE => Some((RETRY_AFTER, "30")),
@@ -97,8 +99,8 @@ impl Handler {
         }
         let webhook = self.verifier.verify(Webhook {
             id: header(request.headers(), ID)?,
-            timestamp: header(request.headers(), "x-webhook-timestamp")?,
-            signature: header(request.headers(), "x-webhook-signature")?,
+            timestamp: header(request.headers(), TIMESTAMP)?,
+            signature: header(request.headers(), SIGNATURE)?,
             body: request.body(),
         })?;
         let fresh = self.verifier.check_timestamp(webhook, now);
@@ -117,7 +119,7 @@ impl Handler {
 
 /// Writes the line of a request, and gives the status. Metrics count the `result`. Of an authentic webhook that was not
 /// published, the line has everything that is needed to publish it later; of any other, nothing of the body.
-fn log(request: &Request, result: &Result<Published<'_>, Refusal<'_>>, text: Option<&str>) -> StatusCode {
+fn log(request: &Request, result: &Result<Published<'_>, Refusal<'_>>, text: &str) -> StatusCode {
     let request_id = request.lambda_context_ref().map(|context| context.request_id.as_str());
     let webhook_id = header(request.headers(), ID).ok().map(|id| shortened(id, MAX_LOGGED_ID));
     let bytes = request.body().len();
@@ -202,8 +204,8 @@ impl<'a> Kept<'a> {
 }
 
 /// A header's text as received.
-fn header<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a str, Refusal<'a>> {
-    let value = headers.get(name).map_or(&[][..], HeaderValue::as_bytes);
+fn header(headers: &HeaderMap, name: HeaderName) -> Result<&str, Refusal<'_>> {
+    let value = headers.get(&name).map_or(&[][..], HeaderValue::as_bytes);
     match str::from_utf8(value) {
         Ok("") => Err(Refusal::HeaderMissing(name)),
         Ok(text) if is_plain_text(text) => Ok(text),
