@@ -7,8 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use lambda_http::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use lambda_http::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use lambda_http::{Body, Request, RequestExt as _, Response};
-use lambda_runtime::tracing::{error, info, warn};
 use serde_json::Value;
+use tracing::{error, info, warn};
 
 use crate::outcome::{self, NotAnOutcome, TaskOutcome};
 use crate::sns::{PublishError, SnsPublisher};

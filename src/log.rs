@@ -6,7 +6,7 @@ use lambda_runtime::tracing::subscriber::filter::{LevelFilter, Targets};
 use lambda_runtime::tracing::subscriber::fmt::MakeWriter;
 use lambda_runtime::tracing::subscriber::layer::SubscriberExt as _;
 use lambda_runtime::tracing::subscriber::{fmt, registry};
-use lambda_runtime::tracing::{Subscriber, error, field};
+use tracing::{Subscriber, error, field};
 
 thread_local! {
     /// The request at hand. The runtime has one thread, and handles one request at a time.

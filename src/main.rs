@@ -6,7 +6,7 @@ use std::io;
 use lambda_http::{Error, Request, service_fn};
 use lambda_runtime::LambdaInvocation;
 use lambda_runtime::tower::util::MapRequestLayer;
-use lambda_runtime::tracing::{self, subscriber::util::SubscriberInitExt as _};
+use lambda_runtime::tracing::subscriber::util::SubscriberInitExt as _;
 use pollo_webhook::{Config, Handler, SnsPublisher, log};
 
 #[tokio::main(flavor = "current_thread")]
