@@ -10,7 +10,7 @@ use tracing::{Subscriber, error, field};
 
 thread_local! {
     /// The request at hand. The runtime has one thread, and handles one request at a time.
-    static REQUEST_ID: RefCell<Option<String>> = const { RefCell::new(None) };
+    static REQUEST_ID: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
 /// Writes our own lines from INFO up and the libraries' errors, each as one flat JSON object.
@@ -32,13 +32,12 @@ where
 
 /// Names the request that the line of a panic belongs to.
 pub fn set_request_id(id: &str) {
-    REQUEST_ID.set(Some(id.to_owned()));
+    REQUEST_ID.with_borrow_mut(|request_id| id.clone_into(request_id));
 }
 
 /// Makes a panic one line that says where. Its text is left out: a library's could quote the event.
 pub fn install_panic_hook() {
     std::panic::set_hook(Box::new(|panic| {
-        let request_id = REQUEST_ID.take();
-        error!(result = "panic", requestId = request_id, location = panic.location().map(field::display));
+        error!(result = "panic", requestId = REQUEST_ID.take(), location = panic.location().map(field::display));
     }));
 }
