@@ -97,7 +97,8 @@ def presenting(chain):
     def message(kind, *parts):
         return bytes([kind]) + vector(3, *parts)
 
-    random, tls_1_2, ecdhe_rsa_aes_128_gcm, x25519, rsa_pss_sha256 = bytes(32), b"\3\3", b"\xc0\x2f", b"\0\x1d", b"\x08\x04"
+    random, tls_1_2 = bytes(32), b"\3\3"
+    ecdhe_rsa_aes_128_gcm, x25519, rsa_pss_sha256 = b"\xc0\x2f", b"\0\x1d", b"\x08\x04"
     flight = [
         message(2, tls_1_2, random, vector(1), ecdhe_rsa_aes_128_gcm, b"\0"),
         message(11, vector(3, *(vector(3, certificate) for certificate in chain))),

@@ -4,7 +4,7 @@
 //! |t| below 5 says that no difference was seen, and not that there is none. `an_early_exit` compares as one must not: it
 //! has to come out far above 5, or else nothing was measured at all.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -57,9 +57,8 @@ fn verify(id: &str, signature: &str) -> bool {
         static VERIFIER: Verifier =
             Verifier::new(&KEYS.map(|key| STANDARD.encode(key)).join(","), Duration::from_secs(300)).expect("keys");
     }
-    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
     let webhook = Webhook { id, timestamp: TIMESTAMP, signature, body: BODY };
-    VERIFIER.with(|verifier| verifier.verify(webhook, now).is_ok())
+    VERIFIER.with(|verifier| verifier.verify(webhook).is_ok())
 }
 
 /// A signature whose first byte is wrong, or whose last is.

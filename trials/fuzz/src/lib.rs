@@ -174,7 +174,9 @@ fn check_kept(body: &[u8], lost: bool) {
     };
     let is_small = body.len() <= 262_144;
     assert_eq!(kept.as_deref(), Some(body).filter(|_| lost && is_small));
-    assert!(!lost || is_small || matches!(field("bodyBytes"), Some(JsonValue::Int(bytes)) if *bytes as usize == body.len()));
+    assert!(
+        !lost || is_small || matches!(field("bodyBytes"), Some(JsonValue::Int(bytes)) if *bytes as usize == body.len())
+    );
     assert!(log.len() < 1_000_000, "a line of {} bytes", log.len());
 }
 
