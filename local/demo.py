@@ -10,9 +10,9 @@ import sys
 import time
 from urllib.parse import urlsplit
 
-import parts
-from parts import KEY, SETTINGS, Broken
-from pollo import NOBODYS_KEY, Webhook
+from local import parts
+from local.parts import KEY, SETTINGS, Broken
+from operate.pollo import NOBODYS_KEY, Webhook
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 

@@ -7,7 +7,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from parts import ADDRESS
+
+from local.parts import ADDRESS
 
 
 def self_signed_certificate(folder):

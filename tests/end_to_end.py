@@ -21,14 +21,13 @@ import time
 import unittest
 from pathlib import Path
 
-CHECKOUT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(CHECKOUT / "local"))
+from local import parts
+from local.parts import KEY, PATIENCE, TOOLS, Broken
+from operate.pollo import NOBODYS_KEY, Webhook, key_bytes
+from tests.certificate import self_signed_certificate
+from tests.leaks import leaks
 
-import parts
-from certificate import self_signed_certificate
-from leaks import leaks
-from parts import KEY, PATIENCE, TOOLS, Broken
-from pollo import Webhook, key_bytes
+CHECKOUT = Path(__file__).resolve().parent.parent
 
 SUCCESS = b'{"taskId":"cm9ap1d4e0001","status":"succeed"}'
 FAILURE = b'{"taskId":"cm9ap1d4e0001","status":"failed"}'
@@ -246,7 +245,7 @@ class EndToEnd(unittest.TestCase):
         self.start_with_queue()
         now = int(time.time())
         for webhook, expected in [
-            (Webhook(SUCCESS, "bm90IHRoZSBrZXk="), (401, "signature_mismatch")),
+            (Webhook(SUCCESS, NOBODYS_KEY), (401, "signature_mismatch")),
             (Webhook(SUCCESS, KEY, timestamp=str(now - 600)), (401, "timestamp_outside_tolerance")),
             (Webhook(SUCCESS, KEY, timestamp=str(now + 600)), (401, "timestamp_outside_tolerance")),
             (Webhook(SUCCESS, KEY, timestamp="soon"), (400, "timestamp_unreadable")),
@@ -298,7 +297,7 @@ class EndToEnd(unittest.TestCase):
             lambda: self.function.send(Webhook(SUCCESS, KEY, id="")),
             lambda: self.function.invoke(json.dumps(unreadable)),
             lambda: self.function.send(Webhook(SUCCESS, KEY, timestamp="soon")),
-            lambda: self.function.send(Webhook(SUCCESS, "bm90IHRoZSBrZXk=")),
+            lambda: self.function.send(Webhook(SUCCESS, NOBODYS_KEY)),
             lambda: self.function.send(Webhook(SUCCESS, KEY, timestamp=str(now - 600))),
             lambda: self.function.request("GET"),
             lambda: self.function.send(Webhook(SUCCESS + b" " * 1_048_576, KEY)),
@@ -341,14 +340,15 @@ class EndToEnd(unittest.TestCase):
         self.start_with_queue()
         for key, url, expected, words in [
             (KEY, self.function.url, 0, ["Signed with key 1: 200", "Forged: 401"]),
-            (f"{KEY},bm90IHRoZSBrZXk=", self.function.url, 1, ["Signed with key 2: 401", "should have been 200"]),
-            ("", self.function.url, 1, ["WEBHOOK_SECRET is not set or empty"]),
-            ("a", self.function.url, 1, ["WEBHOOK_SECRET holds a key that is not Base64"]),
+            (f"{KEY},{NOBODYS_KEY}", self.function.url, 1, ["Signed with key 2: 401", "should have been 200"]),
+            ("", self.function.url, 1, ["WEBHOOK_SECRET: key 1 is empty"]),
+            ("a!bc", self.function.url, 1, ["WEBHOOK_SECRET: key 1 is not Base64"]),
             (KEY, "", 1, ["URL=... must name the function's URL"]),
             (KEY, f"http://127.0.0.1:{parts.free_port()}/", 1, ["cannot be reached"]),
         ]:
             tried = subprocess.run(
-                [sys.executable, CHECKOUT / "local/smoke.py", url],
+                [sys.executable, "-m", "operate.smoke", url],
+                cwd=CHECKOUT,
                 env={**os.environ, "WEBHOOK_SECRET": key},
                 capture_output=True,
                 text=True,
@@ -429,7 +429,7 @@ class EndToEnd(unittest.TestCase):
 
     def test_a_key_or_a_signature_that_is_written_would_be_seen(self):
         signature = Webhook(SUCCESS, KEY).headers()["X-Webhook-Signature"]
-        environment = {"WEBHOOK_SECRET": f"bm90IHRoZSBrZXk=,{KEY}", "AWS_SECRET_ACCESS_KEY": "secret/of+the+role"}
+        environment = {"WEBHOOK_SECRET": f"{NOBODYS_KEY},{KEY}", "AWS_SECRET_ACCESS_KEY": "secret/of+the+role"}
         raw = key_bytes(KEY)
         for leak in [KEY, raw.hex(), str(list(raw)), repr(raw), signature, "secret/of+the+role", "c3e1f0a9" * 8]:
             self.assertNotEqual(leaks(f'{{"result":"published","detail":"{leak}"}}', environment), [], leak)

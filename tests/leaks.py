@@ -1,9 +1,10 @@
 """What the function must write nowhere: keys, and anything that could be a signature."""
 
 import base64
+import contextlib
 import re
 
-from pollo import key_bytes
+from operate.pollo import InvalidKey, key_bytes, key_texts
 
 # The Base64 of 32 bytes, as a signature of Pollo's is, and the hexadecimal digits of one of AWS's.
 SIGNATURE = re.compile(r"(?<![\w+/])[\w+/]{43}=|(?<!\w)[0-9a-f]{64}(?!\w)")
@@ -26,6 +27,9 @@ def leaks(text, environment):
     found = SIGNATURE.findall(text)
     for variable in ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"]:
         found += [environment[variable]] if environment.get(variable) and environment[variable] in text else []
-    for key in environment["WEBHOOK_SECRET"].split(","):
-        found += [spelling for spelling in [key, *spellings(key_bytes(key))] if spelling and spelling in text]
+    for key in key_texts(environment["WEBHOOK_SECRET"]):
+        written = [key]
+        with contextlib.suppress(InvalidKey):
+            written += spellings(key_bytes(key))
+        found += [spelling for spelling in written if spelling and spelling in text]
     return found

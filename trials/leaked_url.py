@@ -5,14 +5,9 @@ The template's defaults cap it, prices are those of docs/operations.md, and what
 """
 
 import json
-import sys
-from pathlib import Path
 
-CHECKOUT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(CHECKOUT / "local"))
-
-import parts
-from parts import Broken
+from local import parts
+from local.parts import CHECKOUT, Broken
 
 # Requests a second that Lambda lets through for each that may run at once.
 REQUESTS_PER_SECOND = 10

@@ -22,13 +22,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parent.parent / "local"))
-
-import parts
-from faults import Fault, proxy
-from parts import KEY, Broken
-from pollo import NOBODYS_KEY, Webhook
-from sender import RETRIES, deliver
+from local import parts
+from local.parts import KEY, Broken
+from operate.pollo import NOBODYS_KEY, Webhook
+from trials.faults import Fault, proxy
+from trials.sender import RETRIES, deliver
 
 SECOND, MINUTE, HOUR = 1, 60, 3600
 

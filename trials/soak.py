@@ -24,15 +24,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-CHECKOUT = Path(__file__).resolve().parent.parent
-sys.path += [str(CHECKOUT / "local"), str(CHECKOUT / "tests")]
-
-import parts
-from faults import TAKEN, Fault, proxy
-from leaks import leaks
-from parts import KEY, Broken
-from pollo import NOBODYS_KEY, Webhook
-from sender import RETRIES, deliver
+from local import parts
+from local.parts import KEY, Broken
+from operate.pollo import NOBODYS_KEY, Webhook
+from tests.leaks import leaks
+from trials.faults import TAKEN, Fault, proxy
+from trials.sender import RETRIES, deliver
 
 # Processes of the function, as Lambda runs several, and twice as many senders, so that none is idle.
 PROCESSES = 6

@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.request
 
-from pollo import Webhook, key_bytes
+from operate.pollo import InvalidKey, Webhook, key_texts, read_keys
 
 
 def answer(url, webhook):
@@ -25,14 +25,13 @@ def answer(url, webhook):
 
 def main():
     url = sys.argv[1] if len(sys.argv) == 2 else ""
+    keys = key_texts(os.environ.get("WEBHOOK_SECRET", ""))
     try:
-        keys = [key for key in os.environ.get("WEBHOOK_SECRET", "").split(",") if key_bytes(key)]
-    except ValueError:
-        sys.exit("WEBHOOK_SECRET holds a key that is not Base64")
+        read_keys(os.environ.get("WEBHOOK_SECRET", ""))
+    except InvalidKey as error:
+        sys.exit(f"WEBHOOK_SECRET: {error}; expected the key from Pollo's webhook page")
     if not url.startswith(("https://", "http://")):
         sys.exit("URL=... must name the function's URL, the output WebhookUrl of the stack")
-    if not keys:
-        sys.exit("WEBHOOK_SECRET is not set or empty: it takes the key from Pollo's webhook page")
     task_id = f"smoke-{time.time_ns()}"
     body = f'{{"taskId":"{task_id}","status":"succeed"}}'.encode()
     print(f"The task's id is {task_id}: whatever subscribes to the topic will see it succeed.")

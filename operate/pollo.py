@@ -1,0 +1,69 @@
+"""Pollo's part: keys, read exactly as the function reads them, and webhooks, signed as Pollo's page says."""
+
+import base64
+import hashlib
+import hmac
+import re
+import time
+from dataclasses import dataclass, field
+
+# A key with which Pollo does not sign, and that no function has.
+NOBODYS_KEY = "bm9ib2R5IGhhcyB0aGlzIGtleQ=="
+
+# HMAC pads a shorter key with zeros; what is shorter than this can be guessed.
+MIN_KEY_BYTES = 16
+
+# White space as Unicode and Rust define it. Python also counts the four information separators.
+NO_WHITE_SPACE = re.compile(r"[\S\x1c-\x1f]+")
+
+
+class InvalidKey(ValueError):
+    """Why a key was rejected. Names its number, counted from one, and never its text."""
+
+
+def key_texts(secret):
+    """The texts of the keys in `secret`, the value of WEBHOOK_SECRET: separated by commas, white space or both.
+
+    Nothing between two commas is a key too: an empty one.
+    """
+    return [text for piece in secret.split(",") for text in NO_WHITE_SPACE.findall(piece) or [""]]
+
+
+def key_bytes(text, number=1):
+    """The bytes of one key. Raises InvalidKey, which names the key by `number`."""
+    digits = text.removeprefix("whsec_").rstrip("=").replace("-", "+").replace("_", "/")
+    if not re.fullmatch("[A-Za-z0-9+/]*", digits) or len(digits) % 4 == 1:
+        raise InvalidKey(f"key {number} is not Base64")
+    key = base64.b64decode(digits + "=" * (-len(digits) % 4))
+    if not key:
+        raise InvalidKey(f"key {number} is empty")
+    if len(key) < MIN_KEY_BYTES:
+        raise InvalidKey(f"key {number} has {len(key)} bytes")
+    if not any(key):
+        raise InvalidKey(f"key {number} is nothing but zeros")
+    return key
+
+
+def read_keys(secret):
+    """The bytes of all keys in `secret`. Raises InvalidKey for the first that the function would reject."""
+    return [key_bytes(text, number) for number, text in enumerate(key_texts(secret), start=1)]
+
+
+@dataclass
+class Webhook:
+    body: bytes
+    # The text of one key.
+    key: str
+    id: str = field(default_factory=lambda: f"msg_{time.time_ns()}")
+    timestamp: str = field(default_factory=lambda: str(int(time.time())))
+    content_type: str = "application/json"
+
+    def headers(self):
+        content = f"{self.id}.{self.timestamp}.".encode() + self.body
+        signature = hmac.new(key_bytes(self.key), content, hashlib.sha256).digest()
+        return {
+            "Content-Type": self.content_type,
+            "X-Webhook-Id": self.id,
+            "X-Webhook-Timestamp": self.timestamp,
+            "X-Webhook-Signature": base64.b64encode(signature).decode(),
+        }
