@@ -53,6 +53,7 @@ demo: tools
 .PHONY: test
 test: tools
 	RUSTDOC=tests/rustdoc cargo test --locked
+	.tools/emulators/bin/python -m pytest
 	.tools/emulators/bin/python -m tests.end_to_end
 
 .PHONY: template

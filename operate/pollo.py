@@ -31,16 +31,16 @@ def key_texts(secret):
 
 def key_bytes(text, number=1):
     """The bytes of one key. Raises InvalidKey, which names the key by `number`."""
+    if not text:
+        raise InvalidKey(f"key {number} is empty")
     digits = text.removeprefix("whsec_").rstrip("=").replace("-", "+").replace("_", "/")
     if not re.fullmatch("[A-Za-z0-9+/]*", digits) or len(digits) % 4 == 1:
         raise InvalidKey(f"key {number} is not Base64")
     key = base64.b64decode(digits + "=" * (-len(digits) % 4))
-    if not key:
-        raise InvalidKey(f"key {number} is empty")
     if len(key) < MIN_KEY_BYTES:
-        raise InvalidKey(f"key {number} has {len(key)} bytes")
+        raise InvalidKey(f"key {number} has {len(key)} bytes; at least {MIN_KEY_BYTES} are needed")
     if not any(key):
-        raise InvalidKey(f"key {number} is nothing but zeros")
+        raise InvalidKey(f"key {number} consists of zeros")
     return key
 
 
