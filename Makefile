@@ -24,6 +24,8 @@ help:
 	@echo 'make sbom        what is in the function, as CycloneDX; writes target/pollo-webhook.cdx.json'
 	@echo 'make reproducible   two builds in two places, which must be the same'
 	@echo 'make smoke       a deployed function: URL=... and the key in WEBHOOK_SECRET'
+	@echo 'make replay      send authentic outcomes that were not published again: STACK=pollo-webhook, and the key in'
+	@echo '                 WEBHOOK_SECRET (SINCE=6h for a part of the log, DRY=1 only lists them, YES=1 does not ask)'
 	@echo 'make lint        formatting, clippy, documentation, Python, workflow, licences and sources of the dependencies'
 	@echo 'make advisories  known holes in the dependencies, from the RustSec database: needs a network'
 	@echo 'make tools       bring the emulators into .tools, as the targets above do when they need them'
@@ -168,9 +170,18 @@ reproducible: python
 	sha256sum target/reproducible/one/target/lambda/pollo-webhook/bootstrap
 	cmp target/reproducible/one/target/lambda/pollo-webhook/bootstrap target/reproducible/two/further/down/target/lambda/pollo-webhook/bootstrap
 
+# STACK, URL, SINCE, YES and DRY reach it through the environment, as WEBHOOK_SECRET does.
+.PHONY: operate
+operate: python
+	@$(PYTHON) local/tools.py operate
+
 .PHONY: smoke
 smoke: python
 	@$(PYTHON) -m operate.smoke "$(URL)"
+
+.PHONY: replay
+replay: operate
+	@.tools/operate/bin/python -m operate.replay
 
 .PHONY: lint
 lint: lints

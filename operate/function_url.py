@@ -1,0 +1,101 @@
+"""The URL of a function: sends a webhook, and says what a response means."""
+
+import http.client
+import json
+import urllib.request
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from operate.terminal import Failure, printable
+
+# The local emulator waits for a function of any other name.
+LOCAL_PATH = "/lambda-url/pollo-webhook/"
+
+# The function's own responses are shorter.
+MAX_RESPONSE_BYTES = 10_000
+MAX_SHOWN_CHARACTERS = 200
+
+
+class Unreachable(Failure):
+    """No response has come."""
+
+
+@dataclass(frozen=True)
+class Response:
+    url: str
+    status: int
+    text: str
+
+    def field(self, name):
+        """A field of the JSON object that the function responds with, or None."""
+        try:
+            value = json.loads(self.text).get(name)
+        except (ValueError, AttributeError):
+            return None
+        return value if isinstance(value, str) else None
+
+    @property
+    def message_id(self):
+        """The id that SNS gave to the message, or None if nothing was published."""
+        return self.field("messageId") if self.status == 200 else None
+
+    def __str__(self):
+        return f"{self.status} {printable(self.text[:MAX_SHOWN_CHARACTERS])}".rstrip()
+
+    def cause(self):
+        """The likely cause of a response other than 200 to a signed webhook."""
+        match self.status:
+            case 200:
+                return "Nothing was published: this is not the URL of the function."
+            case 401 if "timestamp" in (self.field("error") or ""):
+                return "The clock of this machine differs from the function's by more than ToleranceSeconds."
+            case 401:
+                return "The key is not one of the function's: WEBHOOK_SECRET must be the key of the stack."
+            case 403:
+                return "The URL is not public: one of its two permissions is missing, or a policy forbids such URLs."
+            case 404:
+                return f"There is no function at this URL.{hint(self.url)}"
+            case 413:
+                return "The message is larger than SNS accepts."
+            case 422:
+                return "The deployed function does not accept it as a task outcome."
+            case 429:
+                return "The concurrency is used up, or ReservedConcurrency is 0."
+            case 500 | 502:
+                return "The function did not start, or failed on the request: its log says why."
+            case 503 if self.field("error"):
+                return "SNS did not accept the message: `code` in the function's log says why."
+            case 503:
+                return "The function was not available: its concurrency is used up, or it ran out of time."
+            case _:
+                return "The function does not respond so: the URL belongs to something else."
+
+
+class EveryStatus(urllib.request.HTTPErrorProcessor):
+    """Gives each response as it is: no redirect is followed and no status is an exception."""
+
+    def http_response(self, request, response):
+        return response
+
+    https_response = http_response
+
+
+def post(url, webhook, timeout):
+    """Sends `webhook` to `url`. Raises Unreachable if no response comes within `timeout` seconds."""
+    try:
+        request = urllib.request.Request(url, webhook.body, webhook.headers(), method="POST")
+        with urllib.request.build_opener(EveryStatus).open(request, timeout=timeout) as response:
+            return Response(url, response.status, response.read(MAX_RESPONSE_BYTES).decode(errors="replace"))
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        if isinstance(reason, TimeoutError):
+            raise Unreachable(f"No response from {url} within {timeout} seconds.{hint(url)}") from None
+        raise Unreachable(f"{url} cannot be reached: {reason or type(error).__name__}") from None
+
+
+def hint(url):
+    """What to look at if a URL on this machine does not respond."""
+    parts = urlsplit(url)
+    if parts.hostname in {"127.0.0.1", "localhost", "::1"} and parts.path != LOCAL_PATH:
+        return f" The URL of the local emulator has the path {LOCAL_PATH}."
+    return ""

@@ -1,0 +1,52 @@
+"""What a command is told, all of it by the environment: make passes on what stands on its command line."""
+
+import os
+import re
+
+from operate.pollo import InvalidKey, key_texts, read_keys
+from operate.terminal import Failure
+
+SECONDS = {"m": 60, "h": 60 * 60, "d": 24 * 60 * 60}
+
+
+def stack():
+    """The name of the stack in STACK, or None."""
+    return os.environ.get("STACK") or None
+
+
+def url():
+    """The function's URL in URL, or None."""
+    url = os.environ.get("URL") or None
+    if url and not url.startswith(("https://", "http://")):
+        raise Failure("URL is not an http or https URL; expected the output WebhookUrl of the stack.")
+    return url
+
+
+def since(default):
+    """The seconds in SINCE."""
+    text = os.environ.get("SINCE") or default
+    match = re.fullmatch("([0-9]{1,5})([mhd])", text)
+    if not match or not int(match[1]):
+        raise Failure(f"SINCE={text!r} is not a time; expected a number of minutes, hours or days: 30m, 6h, 3d.")
+    return int(match[1]) * SECONDS[match[2]]
+
+
+def switch(name):
+    """Whether `name` is set to 1."""
+    value = os.environ.get(name, "")
+    if value not in {"", "0", "1"}:
+        raise Failure(f"{name}={value!r} is not a switch; expected {name}=1 or nothing.")
+    return value == "1"
+
+
+def keys():
+    """The texts of the keys in WEBHOOK_SECRET, at least one, all of which the function would take."""
+    secret = os.environ.get("WEBHOOK_SECRET")
+    expected = "expected the Base64 key from Pollo's webhook page, or several separated by commas or white space."
+    if not secret:
+        raise Failure(f"WEBHOOK_SECRET is not set; {expected}")
+    try:
+        read_keys(secret)
+    except InvalidKey as error:
+        raise Failure(f"WEBHOOK_SECRET: {error}; {expected}") from None
+    return key_texts(secret)

@@ -1,0 +1,173 @@
+"""A deployed stack: an emulator of its log and its topic, and doubles of CloudFormation and of the function's URL."""
+
+import base64
+import contextlib
+import hashlib
+import hmac
+import importlib
+import io
+import json
+import os
+import sys
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+from xml.sax.saxutils import escape
+
+import boto3
+import botocore.loaders
+import pytest
+from moto.server import ThreadedMotoServer
+
+from operate import terminal
+from tests.leaks import leaks
+from tests.operate.http_double import serving
+
+CHECKOUT = Path(__file__).parents[2]
+KEY = "cG9sbG8td2ViaG9vay1wdWJsaXNoZWQtdGVzdC1rZXk="
+OTHER_KEY = "YW5vdGhlciBrZXkgb2YgUG9sbG8ncw=="
+LOADER = botocore.loaders.create_loader()
+AWS_SECRET = "secret/of+the+operator"
+
+
+@dataclass
+class Moto:
+    """An emulator of AWS, and clients of it."""
+
+    url: str
+    sns: object
+    sqs: object
+    logs: object
+
+
+@pytest.fixture(scope="session")
+def moto():
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    session = boto3.Session(aws_access_key_id="local", aws_secret_access_key=AWS_SECRET, region_name="us-east-1")
+    url = f"http://{host}:{port}"
+    yield Moto(url, *[session.client(service, endpoint_url=url) for service in ["sns", "sqs", "logs"]])
+    server.stop()
+
+
+class Stack:
+    def __init__(self, moto, function, cloudformation):
+        self.name, self.function = f"stack-{uuid.uuid4().hex}", function
+        self.sns, self.sqs, self.logs = moto.sns, moto.sqs, moto.logs
+        self.topic = self.sns.create_topic(Name=self.name)["TopicArn"]
+        self.group = f"/aws/lambda/{self.name}"
+        self.logs.create_log_group(logGroupName=self.group)
+        self.logs.create_log_stream(logGroupName=self.group, logStreamName="1")
+        self.outputs = {
+            "WebhookUrl": function.url,
+            "TopicArn": self.topic,
+            "FunctionName": self.name,
+            "LogGroupName": self.group,
+        }
+        cloudformation.respond = self.describe
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "AWS_ACCESS_KEY_ID": "local",
+            "AWS_SECRET_ACCESS_KEY": AWS_SECRET,
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_ENDPOINT_URL": moto.url,
+            "AWS_ENDPOINT_URL_CLOUDFORMATION": cloudformation.url,
+            "STACK": self.name,
+            "WEBHOOK_SECRET": KEY,
+        }
+
+    def describe(self, request):
+        """Responds as CloudFormation does to DescribeStacks."""
+        if f"StackName={self.name}".encode() not in request.body.split(b"&"):
+            message = "Stack with id other does not exist"
+            error = f"<Error><Type>Sender</Type><Code>ValidationError</Code><Message>{message}</Message></Error>"
+            return 400, f"<ErrorResponse>{error}</ErrorResponse>".encode()
+        outputs = "".join(
+            f"<member><OutputKey>{key}</OutputKey><OutputValue>{escape(value)}</OutputValue></member>"
+            for key, value in self.outputs.items()
+        )
+        stack = (
+            f"<StackName>{self.name}</StackName><StackStatus>CREATE_COMPLETE</StackStatus><Outputs>{outputs}</Outputs>"
+        )
+        stacks = f"<Stacks><member>{stack}</member></Stacks>"
+        response = f"<DescribeStacksResult>{stacks}</DescribeStacksResult>"
+        return 200, f"<DescribeStacksResponse>{response}</DescribeStacksResponse>".encode()
+
+    def has_logged(self, *lines, ago=60):
+        """Puts lines into the log, `ago` seconds before now, and one a millisecond."""
+        start = int((time.time() - ago) * 1000)
+        events = [
+            {"timestamp": start + number, "message": line if isinstance(line, str) else json.dumps(line)}
+            for number, line in enumerate(lines)
+        ]
+        self.logs.put_log_events(logGroupName=self.group, logStreamName="1", logEvents=events)
+
+    def settings(self, **environment):
+        """The environment of a command for this stack, with some settings changed, or taken away if they are None."""
+        return {name: value for name, value in {**self.environment, **environment}.items() if value is not None}
+
+    def process(self, command, **environment):
+        """The arguments of a process that runs a command of the package."""
+        arguments = [sys.executable, "-m", f"operate.{command}"]
+        return {"args": arguments, "cwd": CHECKOUT, "env": self.settings(**environment), "text": True}
+
+    def run(self, command, **environment):
+        """Runs a command of the package without a terminal. Gives its exit status and all that it prints."""
+        printed = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+        with (
+            mock.patch.dict(os.environ, self.settings(**environment), clear=True),
+            # It keeps the credentials and the region of an earlier run.
+            mock.patch("boto3.DEFAULT_SESSION", None),
+            # To read the models of the services again takes most of a run's time.
+            mock.patch("botocore.session.create_loader", return_value=LOADER),
+            mock.patch("sys.stdin", io.StringIO()),
+            contextlib.redirect_stdout(printed),
+            contextlib.redirect_stderr(printed),
+            pytest.raises(SystemExit) as ended,
+        ):
+            terminal.run(importlib.import_module(f"operate.{command}").main)
+        printed.seek(0)
+        text = printed.read()
+        status = ended.value.code
+        # What Python does with a text.
+        if isinstance(status, str):
+            text, status = f"{text}{status}\n", 1
+        assert_shows_nothing_it_must_not(text)
+        return status, text
+
+
+def assert_shows_nothing_it_must_not(printed):
+    assert "Traceback" not in printed
+    secrets = {"WEBHOOK_SECRET": f"{KEY},{OTHER_KEY}", "AWS_SECRET_ACCESS_KEY": AWS_SECRET}
+    assert leaks(printed, secrets) == []
+
+
+def signature(key, headers, body):
+    """The signature that Pollo's page asks for, by code of its own."""
+    content = f"{headers['X-Webhook-Id']}.{headers['X-Webhook-Timestamp']}.".encode() + body
+    return base64.b64encode(hmac.digest(base64.b64decode(key), content, hashlib.sha256)).decode()
+
+
+def verifies(request):
+    """Responds as the function does: publishes what was signed with its key."""
+    if request.headers["X-Webhook-Signature"] != signature(KEY, request.headers, request.body):
+        return 401, b'{"error":"signature does not match"}'
+    return 200, b'{"messageId":"5b9f6a2e-0001"}'
+
+
+@pytest.fixture
+def function():
+    with serving(verifies) as double:
+        yield double
+
+
+@pytest.fixture
+def stack(moto, function):
+    with serving(None) as cloudformation:
+        yield Stack(moto, function, cloudformation)

@@ -1,0 +1,81 @@
+"""Sending to a URL that does not respond as the function does."""
+
+import socket
+import threading
+
+import pytest
+
+from operate.function_url import Unreachable, post
+from operate.pollo import Webhook
+from tests.operate.conftest import KEY
+from tests.operate.http_double import serving
+
+WEBHOOK = Webhook(b"{}", KEY)
+
+
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        ("", " The URL of the local emulator has the path /lambda-url/pollo-webhook/."),
+        ("lambda-url/other/", " The URL of the local emulator has the path /lambda-url/pollo-webhook/."),
+        ("lambda-url/pollo-webhook/", ""),
+    ],
+)
+def test_a_url_that_hangs_is_left_in_time_and_the_local_path_is_named(path, hint):
+    finished = threading.Event()
+
+    def hang(_):
+        finished.wait(60)
+        return 200, b""
+
+    with serving(hang) as double:
+        with pytest.raises(Unreachable) as raised:
+            post(f"{double.url}{path}", WEBHOOK, 0.2)
+        finished.set()
+    assert str(raised.value) == f"No response from {double.url}{path} within 0.2 seconds.{hint}"
+
+
+def test_a_redirect_is_not_followed():
+    with serving(lambda _: (200, b"{}")) as target:
+
+        def redirect(_):
+            return 307, b""
+
+        with serving(redirect) as double:
+            assert post(double.url, WEBHOOK, 10).status == 307
+        assert target.requests == []
+
+
+@pytest.mark.parametrize("answer", [b"", b"garbage\r\n\r\n"])
+def test_a_response_that_is_not_http_is_said_in_a_sentence(answer):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def respond():
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(answer)
+
+        threading.Thread(target=respond, daemon=True).start()
+        with pytest.raises(Unreachable, match="cannot be reached: ."):
+            post(f"http://127.0.0.1:{server.getsockname()[1]}/", WEBHOOK, 10)
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"{", b"[]", b'"messageId"', b"{}", b'{"messageId":1}', b'{"error":"no"}', b"\xff"]
+)
+def test_only_the_function_gives_a_message_id(text):
+    with serving(lambda _: (200, text)) as double:
+        assert post(double.url, WEBHOOK, 10).message_id is None
+
+
+def test_a_message_id_counts_with_200_alone():
+    with serving(lambda _: (202, b'{"messageId":"1"}')) as double:
+        assert post(double.url, WEBHOOK, 10).message_id is None
+
+
+def test_a_response_is_shown_short_and_without_control_characters():
+    with serving(lambda _: (502, b"\x1b[31m" + b"x" * 20_000)) as double:
+        shown = str(post(double.url, WEBHOOK, 10))
+    assert shown.startswith("502 '\\x1b[31mxxx")
+    assert len(shown) < 300

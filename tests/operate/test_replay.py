@@ -1,0 +1,319 @@
+"""`make replay`, against a log with lines as the function writes them."""
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+
+from operate import log
+from operate.terminal import Failure
+from tests.operate.conftest import KEY, OTHER_KEY, assert_shows_nothing_it_must_not, signature, verifies
+from tests.operate.http_double import serving
+from tests.operate.test_unpublished import line
+
+VIDEO = '{"taskId":"t1","status":"succeed",\r\n "generations":[{"url":"https:\\/\\/a/ü"}], "n":1.50}\n'
+UTC = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
+
+
+def shown(printed):
+    """The table in `printed`, a list of cells a row, without its times."""
+    rows = [row for row in printed.splitlines() if re.search(f"{UTC}  {UTC}|LAST TRY", row)]
+    return [re.split(" {2,}", re.sub(f" *{UTC}  {UTC}", "", row)) for row in rows]
+
+
+def test_what_was_not_published_is_sent_again_as_the_same_bytes_signed_now(stack, function):
+    stack.has_logged(*[line("not_published", body=VIDEO, webhook_id="msg_2abc")] * 11)
+    status, printed = stack.run("replay", YES="1")
+    assert shown(printed)[1:] == [["t1", "succeed", "not_published (InternalError)", "11"]]
+    assert "\nt1  succeed  published, message id 5b9f6a2e-0001\n" in printed
+    assert printed.endswith("Published 1 of 1.\n")
+    assert status == 0
+    [request] = function.requests
+    assert request.body == VIDEO.encode()
+    assert request.headers["X-Webhook-Id"] == "msg_2abc"
+    assert abs(int(request.headers["X-Webhook-Timestamp"]) - time.time()) < 60
+    assert request.headers["X-Webhook-Signature"] == signature(KEY, request.headers, request.body)
+    assert request.headers["Content-Type"] == "application/octet-stream"
+
+
+def test_each_reason_is_replayed_the_oldest_first_and_what_was_published_is_not(stack, function):
+    stack.has_logged(
+        line("not_published", "t1", body="1"),
+        line("timestamp_outside_tolerance", "t2", body="2"),
+        line("timestamp_unreadable", "t3", "failed", body="3"),
+        "START RequestId: 8f0f2f86-6c1f-4b8e-9d3f-4b3f2c1d0e9a Version: $LATEST",
+        line("not_an_outcome", None, None, "msg_4", bodyBase64="/w=="),
+        line("signature_mismatch", "t5", body="5"),
+        line("not_published", "smoke-1", body="6"),
+        line("published", "t1"),
+    )
+    status, printed = stack.run("replay", YES="1")
+    assert shown(printed) == [
+        ["TASK", "STATUS", "REASON", "TRIES", "FIRST TRY (UTC)", "LAST TRY (UTC)"],
+        ["t2", "succeed", "timestamp_outside_tolerance", "1"],
+        ["t3", "failed", "timestamp_unreadable", "1"],
+        ["webhook msg_4", "-", "not_an_outcome", "1"],
+    ]
+    assert [request.body for request in function.requests] == [b"2", b"3", b"\xff"]
+    assert (status, printed.splitlines()[-1]) == (0, "Published 3 of 3.")
+
+
+def test_dry_only_shows_and_needs_no_key(stack, function):
+    stack.has_logged(line("not_published", body=VIDEO))
+    status, printed = stack.run("replay", DRY="1", WEBHOOK_SECRET=None)
+    assert shown(printed)[1:] == [["t1", "succeed", "not_published (InternalError)", "1"]]
+    assert (status, function.requests) == (0, [])
+
+
+def test_the_table_has_the_first_and_the_last_try_in_utc(stack):
+    stack.has_logged(line("not_published", body=VIDEO), ago=7200)
+    stack.has_logged(line("not_published", body=VIDEO), ago=3600)
+    ran = subprocess.run(
+        **stack.process("replay", DRY="1", TZ="Asia/Tokyo"), capture_output=True, timeout=60, check=True
+    )
+    [tries] = re.findall(f" 2 +({UTC})  ({UTC})", ran.stdout)
+    for text, ago in zip(tries, [7200, 3600], strict=True):
+        assert text in [time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(time.time() - ago - late)) for late in range(60)]
+
+
+def test_nothing_to_replay_is_a_success(stack, function):
+    stack.has_logged(line("not_published", body=VIDEO), line("published"))
+    status, printed = stack.run("replay")
+    assert "Nothing to replay" in printed
+    assert (status, function.requests) == (0, [])
+
+
+@pytest.mark.parametrize(("since", "found"), [("30m", 0), ("2h", 1), ("1d", 1), (None, 1)])
+def test_since_bounds_how_far_back_the_log_is_read(stack, since, found):
+    stack.has_logged(line("not_published", body=VIDEO), ago=3600)
+    _, printed = stack.run("replay", DRY="1", SINCE=since)
+    assert len(shown(printed)[1:]) == found
+
+
+def test_every_page_of_the_log_is_read(stack):
+    others = [line("published", f"other-{number}") for number in range(10_000)]
+    stack.has_logged(line("not_published", "t1"), *others, line("published", "t1"), line("not_published", "t2"))
+    _, printed = stack.run("replay", DRY="1")
+    assert [row[0] for row in shown(printed)[1:]] == ["t2"]
+
+
+def test_reading_a_log_gives_up_in_time(stack, monkeypatch):
+    monkeypatch.setattr(log, "READING_SECONDS", -1)
+    for name, value in stack.environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(Failure, match="set a shorter SINCE"):
+        list(log.read_log(stack.group, 0))
+
+
+def test_the_first_of_several_keys_signs(stack, function):
+    stack.has_logged(line("not_published", body=VIDEO))
+    assert stack.run("replay", YES="1", WEBHOOK_SECRET=f"{KEY}\n{OTHER_KEY}")[0] == 0
+    status, printed = stack.run("replay", YES="1", WEBHOOK_SECRET=f"{OTHER_KEY},{KEY}")
+    assert "401" in printed
+    assert status == 1
+
+
+def test_another_url_can_be_named(stack, function):
+    stack.has_logged(line("not_published", body=VIDEO))
+    with serving(verifies) as other:
+        assert stack.run("replay", YES="1", URL=f"{other.url}stage?a=b")[0] == 0
+        assert ([request.path for request in other.requests], function.requests) == (["/stage?a=b"], [])
+
+
+@pytest.mark.parametrize("webhook_id", [None, "é", "a\nb"])
+def test_a_webhook_whose_id_no_header_takes_gets_another(stack, function, webhook_id):
+    stack.has_logged(line("not_published", body=VIDEO, webhook_id=webhook_id))
+    assert stack.run("replay", YES="1")[0] == 0
+    assert re.fullmatch(r"msg_\d+", function.requests[0].headers["X-Webhook-Id"])
+
+
+def test_what_the_function_rejects_again_is_said_and_the_others_are_sent(stack, function):
+    stack.has_logged(
+        line("not_an_outcome", "t1", "paused", body="[]"),
+        line("not_published", "t2", body=VIDEO),
+    )
+    rejected = 422, b'{"error":"not a task outcome: status is neither succeed nor failed"}'
+    function.respond = lambda request: rejected if request.body == b"[]" else verifies(request)
+    status, printed = stack.run("replay", YES="1")
+    assert '\nt1  paused  not published: 422 {"error":"not a task outcome' in printed
+    assert "The deployed function does not accept it as a task outcome." in printed
+    assert "\nt2  succeed  published" in printed
+    assert (status, printed.splitlines()[-1]) == (1, "Published 1 of 2.")
+
+
+@pytest.mark.parametrize(
+    ("response", "sent", "cause"),
+    [
+        ((401, b'{"error":"signature does not match"}'), 1, "The key is not one of the function's"),
+        ((401, b'{"error":"timestamp is outside the tolerance"}'), 1, "The clock of this machine"),
+        ((403, b'{"Message":"Forbidden"}'), 1, "The URL is not public"),
+        ((429, b'{"Reason":"ReservedFunctionConcurrentInvocationLimitExceeded"}'), 3, "The concurrency is used up"),
+        ((502, b"Internal Server Error"), 3, "The function did not start"),
+        ((503, b'{"error":"the outcome could not be published"}'), 3, "SNS did not accept the message"),
+        ((503, b'{"message":"Service Unavailable"}'), 3, "The function was not available"),
+        ((500, b'{"message":"Internal Server Error"}'), 3, "The function did not start"),
+        ((422, b'{"error":"not a task outcome"}'), 5, "The deployed function does not accept it"),
+        ((200, b"<html>"), 5, "this is not the URL of the function"),
+        ((302, b""), 5, "the URL belongs to something else"),
+    ],
+)
+def test_a_cause_that_all_have_in_common_stops_the_replay(stack, function, response, sent, cause):
+    stack.has_logged(*[line("not_published", f"t{number}", body=VIDEO) for number in range(5)])
+    function.respond = lambda _: response
+    status, printed = stack.run("replay", YES="1")
+    assert f"not published: {response[0]}" in printed
+    assert cause in printed
+    assert len(function.requests) == sent
+    assert (f"Stopped: {5 - sent} more were not sent" in printed) == (sent < 5)
+    assert (status, printed.splitlines()[-1]) == (1, "Published 0 of 5.")
+
+
+def test_failures_that_are_not_in_a_row_do_not_stop_it(stack, function):
+    stack.has_logged(*[line("not_published", f"t{number}", body=VIDEO) for number in range(6)])
+    responses = iter([503, 503, 200, 503, 503, 200])
+    function.respond = lambda _: (next(responses), b'{"messageId":"5b9f6a2e-0001"}')
+    assert stack.run("replay", YES="1")[1].splitlines()[-1] == "Published 2 of 6."
+
+
+def test_a_body_that_is_not_in_the_log_is_listed_but_cannot_be_sent(stack, function):
+    stack.has_logged(line("too_large", "t1"), line("not_published", "t2", body=VIDEO))
+    status, printed = stack.run("replay", YES="1")
+    assert [row[0] for row in shown(printed)[1:]] == ["t1", "t2"]
+    assert (
+        "The log has no body of t1, because it keeps none over 262,144 bytes. This cannot be replayed: ask" in printed
+    )
+    assert len(function.requests) == 1
+    assert (status, printed.splitlines()[-1]) == (1, "Published 1 of 2.")
+
+
+def test_control_characters_of_a_task_id_do_not_reach_the_terminal(stack):
+    stack.has_logged(line("not_an_outcome", "t\x1b[31m1", "\x07", body="{}"))
+    _, printed = stack.run("replay", DRY="1")
+    assert shown(printed)[1][:2] == [r"'t\x1b[31m1'", r"'\x07'"]
+
+
+def test_without_a_terminal_and_without_yes_nothing_is_sent(stack, function):
+    stack.has_logged(line("not_published", body=VIDEO))
+    status, printed = stack.run("replay")
+    assert "there is no terminal to ask on. Run it in one, or set YES=1." in printed
+    assert (status, function.requests) == (1, [])
+
+
+@pytest.mark.parametrize(("answer", "sent"), [("y", 1), ("yes", 1), ("n", 0), ("", 0), ("\x04", 0)])
+def test_on_a_terminal_it_asks(stack, function, answer, sent):
+    stack.has_logged(line("not_published", body=VIDEO))
+    ours, theirs = pty.openpty()
+    os.write(ours, f"{answer}\n".encode())
+    ran = subprocess.run(**stack.process("replay"), stdin=theirs, capture_output=True, timeout=60, check=False)
+    os.close(ours)
+    os.close(theirs)
+    assert f"Send 1 of 1 to {function.url}? [y/N] " in ran.stdout
+    assert ("Nothing was sent." in ran.stderr) == (not sent)
+    assert (len(function.requests), ran.returncode) == (sent, 0 if sent else 1)
+
+
+def test_an_interrupt_ends_it_with_a_word(stack, function):
+    stack.has_logged(line("not_published", body=VIDEO))
+    asked, finished = threading.Event(), threading.Event()
+
+    def hang(_):
+        asked.set()
+        finished.wait(60)
+        return 503, b""
+
+    function.respond = hang
+    process = subprocess.Popen(
+        **stack.process("replay", YES="1"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert asked.wait(60)
+    process.send_signal(signal.SIGINT)
+    printed, _ = process.communicate(timeout=60)
+    finished.set()
+    assert_shows_nothing_it_must_not(printed)
+    assert printed.endswith("\nInterrupted.\n")
+    assert process.returncode == 130
+
+
+def test_a_closed_pipe_ends_it_without_a_word(stack):
+    stack.has_logged(line("not_published", body=VIDEO))
+    reading, writing = os.pipe()
+    os.close(reading)
+    ran = subprocess.run(
+        **stack.process("replay", DRY="1"), stdout=writing, stderr=subprocess.PIPE, timeout=60, check=False
+    )
+    os.close(writing)
+    assert (ran.returncode, ran.stderr) == (1, "")
+
+
+@pytest.mark.parametrize(
+    ("environment", "sentence"),
+    [
+        ({"STACK": None}, "STACK is not set: make replay STACK=pollo-webhook"),
+        ({"STACK": "other"}, "There is no stack other in us-east-1; AWS_DEFAULT_REGION sets another region."),
+        ({"WEBHOOK_SECRET": None}, "WEBHOOK_SECRET is not set; expected the Base64 key"),
+        ({"WEBHOOK_SECRET": "a!bc"}, "WEBHOOK_SECRET: key 1 is not Base64; expected the Base64 key"),
+        ({"WEBHOOK_SECRET": f"{KEY},"}, "WEBHOOK_SECRET: key 2 is empty; expected the Base64 key"),
+        ({"SINCE": "6"}, "SINCE='6' is not a time; expected a number of minutes, hours or days: 30m, 6h, 3d."),
+        ({"SINCE": "0h"}, "SINCE='0h' is not a time"),
+        ({"SINCE": "6h\n"}, "SINCE='6h\\n' is not a time"),
+        ({"YES": "y"}, "YES='y' is not a switch; expected YES=1 or nothing."),
+        ({"DRY": "true"}, "DRY='true' is not a switch; expected DRY=1 or nothing."),
+        ({"URL": "example.com"}, "URL is not an http or https URL"),
+        ({"AWS_DEFAULT_REGION": None}, "No AWS region is set: set AWS_DEFAULT_REGION"),
+        ({"AWS_SECRET_ACCESS_KEY": None}, "There are no usable AWS credentials: "),
+        ({"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}, "There are no usable AWS credentials: "),
+        ({"AWS_PROFILE": "other"}, "There are no usable AWS credentials: "),
+        ({"AWS_ENDPOINT_URL_CLOUDFORMATION": "http://127.0.0.1:1"}, "AWS cannot be reached: "),
+    ],
+)
+def test_what_is_wrong_in_the_settings_is_said_in_a_sentence(stack, function, environment, sentence):
+    stack.has_logged(line("not_published", body=VIDEO))
+    status, printed = stack.run("replay", **{"YES": "1", **environment})
+    assert sentence in printed
+    assert len(printed.splitlines()) == 1
+    assert (status, function.requests) == (1, [])
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/", "http://127.0.0.1:99999/", "http://[::1/", "http://a..b/"])
+def test_a_url_that_cannot_be_reached_is_said_in_a_sentence(stack, url):
+    stack.has_logged(line("not_published", body=VIDEO))
+    status, printed = stack.run("replay", YES="1", URL=url)
+    assert f"t1  succeed  {url} cannot be reached: " in printed
+    assert (status, printed.splitlines()[-1]) == (1, "Published 0 of 1.")
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        ("AccessDeniedException", "The AWS credentials lack a permission for FilterLogEvents: User: operator is not"),
+        ("ExpiredTokenException", "AWS rejects the credentials (ExpiredTokenException): User: operator is not"),
+        ("ResourceNotFoundException", "There is no log group /aws/lambda/"),
+        ("LimitExceededException", "AWS reports an error: An error occurred (LimitExceededException)"),
+    ],
+)
+def test_a_log_that_cannot_be_read_is_said_in_a_sentence(stack, function, code, sentence):
+    refused = f'{{"__type":"{code}","message":"User: operator is not authorized to perform: logs:FilterLogEvents"}}'
+    with serving(lambda _: (400, refused.encode())) as logs:
+        status, printed = stack.run("replay", YES="1", AWS_ENDPOINT_URL_CLOUDWATCH_LOGS=logs.url)
+    assert sentence in printed
+    assert (status, function.requests) == (1, [])
+
+
+def test_a_stack_of_something_else_is_said_in_a_sentence(stack):
+    del stack.outputs["WebhookUrl"]
+    status, printed = stack.run("replay", YES="1")
+    assert "(CREATE_COMPLETE) has no output WebhookUrl: it is not a deployed pollo-webhook." in printed
+    assert status == 1
+
+
+def test_without_boto3_a_sentence_says_what_installs_it(stack):
+    command = stack.process("replay")
+    # Without what is installed, only the checkout and the standard library are left.
+    command["args"].insert(1, "-S")
+    ran = subprocess.run(**command, capture_output=True, timeout=60, check=False)
+    assert (ran.returncode, ran.stderr) == (1, "boto3 is missing: run this through make, which installs it\n")

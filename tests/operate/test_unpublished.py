@@ -1,0 +1,198 @@
+"""Which outcomes were not published, by lines as the function logs them."""
+
+import json
+
+import pytest
+
+from operate.unpublished import PATTERN, unpublished
+
+# What each result adds to the fields that every line has.
+FIELDS = {
+    "published": {"level": "INFO", "httpStatus": 200, "messageId": "5b9f6a2e-0001", "snsMilliseconds": 31},
+    "not_published": {
+        "level": "ERROR",
+        "httpStatus": 503,
+        "snsMilliseconds": 7002,
+        "code": "InternalError",
+        "detail": "service error",
+    },
+    "timestamp_outside_tolerance": {
+        "level": "WARN",
+        "httpStatus": 401,
+        "webhookTimestamp": "1795600489",
+        "ageSeconds": 400,
+    },
+    "timestamp_unreadable": {"level": "WARN", "httpStatus": 400, "webhookTimestamp": "1795600489.431"},
+    "not_an_outcome": {"level": "WARN", "httpStatus": 422, "detail": "status is neither succeed nor failed"},
+    "too_large": {"level": "WARN", "httpStatus": 413, "bodyBytes": 1_200_000},
+    "signature_mismatch": {"level": "WARN", "httpStatus": 401, "signatures": 1, "keys": 1, "bodyBytes": 44},
+    "header_missing": {"level": "WARN", "httpStatus": 400, "bodyBytes": 44},
+    "header_unreadable": {"level": "WARN", "httpStatus": 400, "bodyBytes": 44},
+    "method_not_allowed": {"level": "WARN", "httpStatus": 405},
+    "not_configured": {"level": "ERROR", "detail": "WEBHOOK_SECRET: key 1 has 6 bytes"},
+    "panic": {"level": "ERROR", "location": "src/lib.rs:1:1"},
+}
+REPLAYED = ["not_published", "timestamp_outside_tolerance", "timestamp_unreadable", "not_an_outcome", "too_large"]
+
+BODY = '{"taskId":"t1","status":"succeed","generations":[{"url":"https://videos.example.com/1.mp4"}]}'
+
+
+def line(result, task_id="t1", status="succeed", webhook_id="msg_1", **fields):
+    known = {"taskId": task_id, "status": status, "webhookId": webhook_id, **fields}
+    return json.dumps(
+        {
+            "timestamp": "2026-11-25T03:12:40.123456Z",
+            "result": result,
+            "requestId": "8f0f2f86-6c1f-4b8e-9d3f-4b3f2c1d0e9a",
+            **FIELDS[result],
+            **{name: value for name, value in known.items() if value is not None},
+        }
+    )
+
+
+def listed(*lines):
+    """The outcomes that lines of a log leave, one a millisecond."""
+    return unpublished(enumerate(lines, start=1))
+
+
+def names(*lines):
+    return [(outcome.task_id, outcome.status) for outcome in listed(*lines)]
+
+
+@pytest.mark.parametrize("result", REPLAYED)
+def test_each_reason_of_an_authentic_webhook_is_listed(result):
+    [outcome] = listed(line(result, body=BODY))
+    assert (outcome.task_id, outcome.status, outcome.body) == ("t1", "succeed", BODY.encode())
+    assert outcome.reason.split()[0] == result
+
+
+@pytest.mark.parametrize("result", sorted(set(FIELDS) - set(REPLAYED)))
+def test_nothing_else_is_listed(result):
+    assert listed(line(result, body=BODY)) == []
+
+
+def test_eleven_tries_of_an_outcome_are_one_row_with_the_first_and_the_last_try():
+    [outcome] = listed(*[line("not_published", body=BODY)] * 10, line("timestamp_outside_tolerance", body=BODY))
+    assert (outcome.tries, outcome.first_try, outcome.last_try) == (11, 1, 11)
+    assert outcome.reason == "timestamp_outside_tolerance"
+
+
+def test_a_row_names_the_code_of_sns():
+    [outcome] = listed(line("not_published", body=BODY, code="KMSAccessDenied"))
+    assert outcome.reason == "not_published (KMSAccessDenied)"
+
+
+def test_an_outcome_that_a_later_try_has_published_is_not_listed():
+    assert listed(line("not_published"), line("not_published"), line("published", webhook_id="msg_2")) == []
+
+
+def test_an_outcome_that_was_published_before_a_late_retry_is_not_listed():
+    assert listed(line("published"), line("timestamp_outside_tolerance")) == []
+
+
+def test_the_two_outcomes_of_a_task_are_two_rows():
+    failed, succeed = line("not_published", status="failed"), line("not_published", status="succeed")
+    assert names(failed, succeed, failed) == [("t1", "failed"), ("t1", "succeed")]
+    assert names(failed, succeed, line("published", status="failed")) == [("t1", "succeed")]
+
+
+def test_the_outcomes_of_two_tasks_are_two_rows_the_oldest_first():
+    rows = names(line("not_published", "t2"), line("not_published", "t1"), line("published", "t3"))
+    assert rows == [("t2", "succeed"), ("t1", "succeed")]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        ' { "status":\t"succeed",\r\n "taskId": "é \\u00e9 \\\\ \\" 😀 \u2028", "n": 1.50e+1 }\n',
+        "",
+        "[]",
+        "\ufeff{}",
+    ],
+)
+def test_a_body_in_text_is_kept_byte_for_byte(body):
+    [outcome] = listed(line("not_an_outcome", body=body))
+    assert outcome.body == body.encode()
+
+
+def test_a_body_in_base64_is_kept_byte_for_byte():
+    [outcome] = listed(line("not_an_outcome", None, None, bodyBase64="eyJhIjoi6QAiff8="))
+    assert outcome.body == b'{"a":"\xe9\x00"}\xff'
+
+
+@pytest.mark.parametrize("fields", [{}, {"bodyBytes": 300_000}, {"bodyBase64": "bm90%IHRoZQ=="}, {"body": "\ud800"}])
+def test_an_outcome_whose_body_is_not_in_the_log_has_none(fields):
+    [outcome] = listed(line("not_published", **fields))
+    assert outcome.body is None
+
+
+def test_the_last_body_counts_with_the_id_of_its_webhook():
+    first, last = (
+        line("not_published", webhook_id="msg_1", body="1"),
+        line("not_published", webhook_id="msg_2", body="2"),
+    )
+    too_large = line("not_published", webhook_id="msg_3", bodyBytes=300_000)
+    [outcome] = listed(first, last, too_large)
+    assert (outcome.body, outcome.webhook_id) == (b"2", "msg_2")
+    [outcome] = listed(too_large, first)
+    assert (outcome.body, outcome.webhook_id) == (b"1", "msg_1")
+
+
+@pytest.mark.parametrize(("task_id", "status"), [(None, None), ("t1", None), (None, "succeed"), ("", "succeed")])
+def test_an_outcome_without_a_task_id_or_a_status_is_told_from_others_by_its_body(task_id, status):
+    tries = [line("not_an_outcome", task_id, status, body=body) for body in ["[1]", "[2]", "[1]"]]
+    assert [(outcome.body, outcome.tries) for outcome in listed(*tries)] == [(b"[1]", 2), (b"[2]", 1)]
+
+
+def test_an_outcome_without_anything_else_is_told_from_others_by_its_webhook():
+    tries = [line("not_an_outcome", None, None, id, bodyBytes=300_000) for id in ["msg_1", "msg_2", "msg_1"]]
+    assert [(outcome.webhook_id, outcome.tries) for outcome in listed(*tries)] == [("msg_1", 2), ("msg_2", 1)]
+
+
+def test_an_outcome_without_a_task_id_is_not_listed_once_its_webhook_was_published():
+    unknown = line("not_an_outcome", None, None, "msg_1", body="{}")
+    assert listed(unknown, line("published", "t1", "succeed", "msg_1")) == []
+    assert len(listed(unknown, line("published", "t1", "succeed", "msg_2"))) == 1
+
+
+def test_another_outcome_with_the_same_webhook_id_does_not_hide_one():
+    assert names(line("not_published", "t1"), line("published", "t2")) == [("t1", "succeed")]
+
+
+def test_smoke_tests_are_not_listed():
+    assert names(line("not_published", "smoke-1795600489"), line("not_published", "t-smoke-1")) == [
+        ("t-smoke-1", "succeed")
+    ]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "START RequestId: 8f0f2f86-6c1f-4b8e-9d3f-4b3f2c1d0e9a Version: $LATEST",
+        '{"time":"2026-11-25T03:12:40Z","type":"platform.report","record":{"status":"success"}}',
+        '{"result":"not_published","taskId":"cut off in the mid',
+        '["not_published"]',
+        '"not_published"',
+        '{"result":["not_published"]}',
+        '{"result":null}',
+        "null",
+        "",
+    ],
+)
+def test_lines_of_others_are_passed_over(message):
+    assert listed(message) == []
+
+
+def test_fields_of_other_types_are_not_read():
+    message = json.dumps({"result": "not_an_outcome", "taskId": 1, "status": ["succeed"], "webhookId": {}, "body": 2})
+    [outcome] = listed(message)
+    assert (outcome.task_id, outcome.status, outcome.webhook_id, outcome.body) == (None, None, None, None)
+
+
+def test_the_filter_pattern_selects_the_results_that_are_read():
+    assert PATTERN == (
+        '{ $.result = "published" || $.result = "not_published" || $.result = "timestamp_outside_tolerance" || '
+        '$.result = "timestamp_unreadable" || $.result = "not_an_outcome" || $.result = "too_large" }'
+    )
+    # CloudWatch takes no longer one.
+    assert len(PATTERN) <= 1024
