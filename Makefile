@@ -23,7 +23,7 @@ help:
 	@echo 'make leaked-url  what somebody who knows the URL can make it cost in an hour'
 	@echo 'make sbom        what is in the function, as CycloneDX; writes target/pollo-webhook.cdx.json'
 	@echo 'make reproducible   two builds in two places, which must be the same'
-	@echo 'make smoke       a deployed function: URL=... and the key in WEBHOOK_SECRET'
+	@echo 'make smoke       try a deployed function: STACK=pollo-webhook or URL=..., and the key in WEBHOOK_SECRET'
 	@echo 'make replay      send authentic outcomes that were not published again: STACK=pollo-webhook, and the key in'
 	@echo '                 WEBHOOK_SECRET (SINCE=6h for a part of the log, DRY=1 only lists them, YES=1 does not ask)'
 	@echo 'make lint        formatting, clippy, documentation, Python, workflow, licences and sources of the dependencies'
@@ -170,14 +170,14 @@ reproducible: python
 	sha256sum target/reproducible/one/target/lambda/pollo-webhook/bootstrap
 	cmp target/reproducible/one/target/lambda/pollo-webhook/bootstrap target/reproducible/two/further/down/target/lambda/pollo-webhook/bootstrap
 
-# STACK, URL, SINCE, YES and DRY reach it through the environment, as WEBHOOK_SECRET does.
+# STACK, URL, SINCE, YES and DRY reach these two through the environment, as WEBHOOK_SECRET does.
 .PHONY: operate
 operate: python
 	@$(PYTHON) local/tools.py operate
 
 .PHONY: smoke
-smoke: python
-	@$(PYTHON) -m operate.smoke "$(URL)"
+smoke: operate
+	@.tools/operate/bin/python -m operate.smoke
 
 .PHONY: replay
 replay: operate

@@ -1,53 +1,85 @@
-"""Tries a deployed function: `make smoke URL=...`, with the key in WEBHOOK_SECRET.
+"""Tries a deployed function: `make smoke STACK=pollo-webhook`, or URL=..., with its key or keys in WEBHOOK_SECRET.
 
-Sends a success signed with each key, which it publishes, and a forged one, which it must refuse.
+Sends a success signed with each key, which the function must publish, and a forged one, which it must reject. YES=1 answers
+the question. Only with STACK can it look at the topic and the log.
 """
 
-import os
 import secrets
-import sys
 import time
-import urllib.error
-import urllib.request
 
-from operate.pollo import InvalidKey, Webhook, key_texts, read_keys
+from operate import aws, settings, terminal
+from operate.diagnosis import logged_cause
+from operate.function_url import post
+from operate.pollo import Webhook
+from operate.stack import read_stack
+from operate.terminal import Failure
+from operate.unpublished import SMOKE
 
+# The function responds within 8 seconds of its start.
+TIMEOUT_SECONDS = 10
 
-def answer(url, webhook):
-    """Gives the answer's status and its body."""
-    request = urllib.request.Request(url, webhook.body, webhook.headers(), method="POST")
-    try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return answer.status, answer.read().decode(errors="replace")
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode(errors="replace")
+# What the function's log says more about.
+EXPLAINED_IN_THE_LOG = {500, 502, 503}
 
 
 def main():
-    url = sys.argv[1] if len(sys.argv) == 2 else ""
-    keys = key_texts(os.environ.get("WEBHOOK_SECRET", ""))
-    try:
-        read_keys(os.environ.get("WEBHOOK_SECRET", ""))
-    except InvalidKey as error:
-        sys.exit(f"WEBHOOK_SECRET: {error}; expected the key from Pollo's webhook page")
-    if not url.startswith(("https://", "http://")):
-        sys.exit("URL=... must name the function's URL, the output WebhookUrl of the stack")
-    task_id = f"smoke-{time.time_ns()}"
+    name, url = settings.stack(), settings.url()
+    if not name and not url:
+        raise Failure("Neither STACK nor URL is set: make smoke STACK=pollo-webhook, or URL=https://…")
+    yes, keys = settings.switch("YES"), settings.keys()
+    stack = read_stack(name) if name else None
+    url = url or stack.webhook_url
+    if stack:
+        warn_of_no_subscription(stack.topic_arn)
+
+    start = time.time()
+    task_id = f"{SMOKE}{time.time_ns()}"
+    print(
+        f"Sends a success of the task {task_id} to {url}. Every subscriber receives it, unless its filter policy "
+        f"leaves {SMOKE} out.\nThen sends a forged one, which can raise the alarm on unverified webhooks."
+    )
+    terminal.confirm("Send them?", yes)
     body = f'{{"taskId":"{task_id}","status":"succeed"}}'.encode()
-    print(f"The task's id is {task_id}: whatever subscribes to the topic will see it succeed.")
-    webhooks = [(f"Signed with key {number}", key, 200) for number, key in enumerate(keys, start=1)]
-    webhooks.append(("Forged", secrets.token_urlsafe(32), 401))
-    wrong = False
-    for title, key, expected in webhooks:
-        status, text = answer(url, Webhook(body, key))
-        wrong |= status != expected
-        print(f"{title}: {status} {text}" + ("" if status == expected else f"  <- should have been {expected}"))
-    if wrong:
-        sys.exit("The function does not do what it must. Its log says why; docs/operations.md says what to look for.")
+    failed = []
+    for number, key in enumerate(keys, start=1):
+        response = post(url, Webhook(body, key), TIMEOUT_SECONDS)
+        print(f"Signed with key {number}: {response}")
+        failed += [] if response.message_id else [response]
+    forged = post(url, Webhook(body, secrets.token_urlsafe(32)), TIMEOUT_SECONDS)
+    print(f"Forged: {forged}")
+
+    causes = [f"A signed webhook must be published. {response.cause()}" for response in failed]
+    if forged.status != 401 and forged.status not in {response.status for response in failed}:
+        causes.append("A forged webhook must be rejected with 401: this is not the URL of the function.")
+    if stack and EXPLAINED_IN_THE_LOG & {response.status for response in failed}:
+        print(f"Reading {stack.log_group}, which can take 20 seconds")
+        causes.append(logged_cause(stack.log_group, start, task_id))
+    if causes:
+        raise Failure("\n".join(dict.fromkeys(causes)))
+    print("The function works.")
+    return 0
+
+
+def warn_of_no_subscription(topic_arn):
+    """Says so if nobody receives what is published."""
+    try:
+        sns = aws.client("sns", region=topic_arn.split(":")[3])
+        pages = sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic_arn)
+        # Others have `PendingConfirmation` or `Deleted` in place of an ARN.
+        confirmed = any(
+            subscription["SubscriptionArn"].startswith("arn:")
+            for page in pages
+            for subscription in page["Subscriptions"]
+        )
+    except aws.ERRORS as error:
+        print(f"The topic's subscriptions cannot be listed. {aws.sentence(error)}")
+        return
+    if not confirmed:
+        print(
+            f"Warning: {topic_arn} has no confirmed subscription. SNS accepts a message all the same, and nobody receives "
+            "it: subscribe before Pollo gets the URL."
+        )
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except OSError as error:
-        sys.exit(f"The URL cannot be reached: {error}")
+    terminal.run(main)

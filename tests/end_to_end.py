@@ -338,18 +338,14 @@ class EndToEnd(unittest.TestCase):
 
     def test_the_smoke_test_tells_a_function_that_works_from_one_that_does_not(self):
         self.start_with_queue()
-        for key, url, expected, words in [
-            (KEY, self.function.url, 0, ["Signed with key 1: 200", "Forged: 401"]),
-            (f"{KEY},{NOBODYS_KEY}", self.function.url, 1, ["Signed with key 2: 401", "should have been 200"]),
-            ("", self.function.url, 1, ["WEBHOOK_SECRET: key 1 is empty"]),
-            ("a!bc", self.function.url, 1, ["WEBHOOK_SECRET: key 1 is not Base64"]),
-            (KEY, "", 1, ["URL=... must name the function's URL"]),
-            (KEY, f"http://127.0.0.1:{parts.free_port()}/", 1, ["cannot be reached"]),
+        for key, expected, words in [
+            (KEY, 0, ["Signed with key 1: 200", "Forged: 401", "The function works."]),
+            (f"{KEY},{NOBODYS_KEY}", 1, ["Signed with key 2: 401", "The key is not one of the function's"]),
         ]:
             tried = subprocess.run(
-                [sys.executable, "-m", "operate.smoke", url],
+                [sys.executable, "-m", "operate.smoke"],
                 cwd=CHECKOUT,
-                env={**os.environ, "WEBHOOK_SECRET": key},
+                env={**os.environ, "WEBHOOK_SECRET": key, "URL": self.function.url, "STACK": "", "YES": "1"},
                 capture_output=True,
                 text=True,
                 timeout=60,
