@@ -9,6 +9,8 @@ use pollo_webhook::{SignatureMismatch, Verifier, Webhook};
 use serde_json::Value;
 use sha2::Sha256;
 
+use crate::pollo::sign;
+
 fn verify_each(file: &str, expected: usize) {
     let file: Value = serde_json::from_str(file).unwrap();
     let vectors = file["vectors"].as_array().unwrap();
@@ -38,6 +40,29 @@ fn of_pollos_own_samples() {
 #[test]
 fn of_the_standard_webhooks_libraries() {
     verify_each(include_str!("../vectors/standard-webhooks.json"), 2);
+}
+
+/// The same table as for the commands in `operate/`.
+#[test]
+fn of_texts_of_keys() {
+    let file: Value = serde_json::from_str(include_str!("../vectors/keys.json")).unwrap();
+    let vectors = file["vectors"].as_array().unwrap();
+    assert!(vectors.len() > 50);
+    for vector in vectors {
+        let case = &vector["case"];
+        match Verifier::new(vector["text"].as_str().unwrap(), Duration::ZERO) {
+            Err(error) => assert_eq!(error.to_string(), vector["error"], "{case}"),
+            Ok(verifier) => {
+                let keys: Vec<_> = vector["keys"].as_array().expect("an error").iter().collect();
+                assert!(format!("{verifier:?}").contains(&format!("[{} redacted]", keys.len())), "{case}");
+                for key in keys {
+                    let signature = sign(&bytes(key.as_str().unwrap()), "id", "0", b"{}");
+                    let webhook = Webhook { id: "id", timestamp: "0", signature: &signature, body: b"{}" };
+                    assert!(verifier.verify(webhook).is_ok(), "{case}");
+                }
+            }
+        }
+    }
 }
 
 /// RFC 4231, section 4: number of the case, key, data, HMAC-SHA-256. Case 5 has a truncated output.
