@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import cfnlint.api
 import cfnlint.config
+import operations
+from cfnlint.helpers import REGIONS
 from samtranslator.translator.transform import transform
 from samtranslator.yaml_helper import yaml_parse
 
@@ -27,7 +30,9 @@ os.environ.update(AWS_DEFAULT_REGION=REGION, SAM_CLI_TELEMETRY="0")
 logging.getLogger("samtranslator.metrics").setLevel(logging.ERROR)
 
 TOPIC_ARN = {"Fn::If": ["CreatesTopic", {"Ref": "Topic"}, {"Ref": "ExistingTopicArn"}]}
+ALARM_TOPIC = {"Fn::If": ["CreatesAlarmTopic", {"Ref": "AlarmTopic"}, {"Ref": "AlarmTopicArn"}]}
 SUBSCRIBED_TOPIC = {"Fn::ImportValue": {"Fn::Sub": "${WebhookStack}-TopicArn"}}
+FIRST_FAILURE = ("Sum", "GreaterThanOrEqualToThreshold", 1)
 
 
 # What checkov finds and we have decided otherwise: the check, why, and where.
@@ -44,16 +49,12 @@ DECIDED_OTHERWISE = {
         "a dead-letter queue is for asynchronous calls: a URL's are not, and a topic's have that of the subscription",
         ["template: Function", "function: Function"],
     ),
-    "CKV_AWS_173": (
-        "Lambda encrypts them with a key of AWS's; who reads them, lambda:GetFunctionConfiguration decides already",
-        ["template: Function"],
-    ),
     "CKV_AWS_158": (
         "CloudWatch encrypts every log; there are neither keys nor signatures in this one",
         ["template: LogGroup", "function: LogGroup"],
     ),
     "CKV_AWS_26": (
-        "CloudWatch may not use the key that AWS keeps for SNS, and an alarm says no more than that it is one",
+        "CloudWatch cannot use the key that AWS manages for SNS, and an alarm contains nothing of a webhook",
         ["template: AlarmTopic"],
     ),
     "CKV_AWS_27": (
@@ -78,13 +79,13 @@ def translated(path):
     """What CloudFormation is given when SAM is done with the template."""
     template = yaml_parse(path.read_text())
     for resource in template["Resources"].values():
-        if "CodeUri" in resource["Properties"]:
+        if "CodeUri" in resource.get("Properties", {}):
             resource["Properties"]["CodeUri"] = "s3://bucket/archive"
     return transform(template, {}, ManagedPolicies())
 
 
-def findings(template):
-    config = cfnlint.config.ManualArgs(regions=[REGION])
+def findings(template, *regions):
+    config = cfnlint.config.ManualArgs(regions=[*regions] or [REGION])
     return [str(match) for match in cfnlint.api.lint(json.dumps(template, indent=1), config=config)]
 
 
@@ -207,6 +208,62 @@ class EveryTemplate(unittest.TestCase):
                 self.assertIn(subscription["FilterPolicy"], [{"status": ["succeed"]}, {"status": ["failed"]}])
 
 
+class TheBuild(unittest.TestCase):
+    """`sam build`, with a compiler that says that it runs on a machine of some kind, and that only says what it is to do."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+
+    def program(self, name, text):
+        (self.folder / name).write_text(f"#!/bin/sh\n{text}\n")
+        (self.folder / name).chmod(0o755)
+
+    def target(self, host, architecture):
+        """What the function is compiled for on a `host`, if the template says `architecture`."""
+        cargo, rustc = [shutil.which(name) for name in ["cargo", "rustc"]]
+        self.program("rustc", f"'{rustc}' \"$@\" | sed 's/^host: .*/host: {host}/'")
+        self.program(
+            "cargo",
+            f"""case $1 in
+              metadata) exec '{cargo}' "$@";;
+              lambda) exec '{SAM.parent}/cargo-lambda' "$@";;
+              build) echo "$@" >'{self.folder}/asked'; exit 1;;
+            esac""",
+        )
+        template = self.folder / "template.yaml"
+        text = MAIN.read_text().replace("CodeUri: .", f"CodeUri: {CHECKOUT}")
+        template.write_text(re.sub(r"(?<=Architectures: )\[\w+\]", f"[{architecture}]", text))
+        environment = {
+            **os.environ,
+            "PATH": f"{self.folder}{os.pathsep}{SAM.parent}{os.pathsep}{os.environ['PATH']}",
+            # It would install what is missing for another architecture.
+            "RUSTUP": "no-rustup",
+        }
+        command = [SAM, "build", "-t", template, "--build-dir", self.folder / "built", "--cache-dir", self.folder]
+        asked = self.folder / "asked"
+        asked.write_text("")
+        built = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=CHECKOUT, check=False)
+        self.assertIn("--target", asked.read_text(), built.stderr)
+        return re.search(r"--target (\S+)", asked.read_text()).group(1)
+
+    def test_compiles_for_the_architecture_of_the_template_on_every_machine(self):
+        for host in ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu", "aarch64-apple-darwin"]:
+            for architecture, target in [
+                ("x86_64", "x86_64-unknown-linux-gnu"),
+                ("arm64", "aarch64-unknown-linux-gnu"),
+            ]:
+                with self.subTest(host=host, architecture=architecture):
+                    self.assertEqual(self.target(host, architecture), target)
+
+    def test_and_the_deployment_read_the_architecture_from_one_line(self):
+        template = translated(MAIN)
+        self.assertEqual(template["Resources"]["Function"]["Properties"]["Architectures"], ["x86_64"])
+        # `sam deploy` could be told something else by a parameter than `sam build`.
+        self.assertEqual([name for name in template["Parameters"] if "arch" in name.lower()], [])
+
+
 class TheTemplate(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -232,12 +289,34 @@ class TheTemplate(unittest.TestCase):
             ],
         )
 
+    def test_cannot_be_deployed_in_the_regions_that_the_operations_page_names_and_in_no_others(self):
+        named = re.findall(r"`([a-z]{2}-[a-z-]+-\d)`", operations.section("Without a function URL"))
+        found = findings(self.template, *REGIONS)
+        self.assertCountEqual(
+            [f"(Resource type 'AWS::Lambda::Url' does not exist in '{region}')" for region in named],
+            [re.search(r"\(.*\)", finding).group() for finding in found],
+        )
+        self.assertIn(f"knows {len(named)} regions", operations.section("Without a function URL"))
+
+    def test_can_be_deployed_everywhere_with_an_http_api_as_the_operations_page_says(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "template.yaml")
+            path.write_text(operations.template_with_http_api())
+            template = translated(path)
+        self.assertEqual(findings(template, *REGIONS), [])
+        self.assertEqual(of_type(template, "AWS::Lambda::Url"), {})
+        [api] = of_type(template, "AWS::ApiGatewayV2::Api").values()
+        integration = api["Body"]["paths"]["/"]["post"]["x-amazon-apigateway-integration"]
+        self.assertEqual((integration["type"], integration["payloadFormatVersion"]), ("aws_proxy", "2.0"))
+        [permission] = of_type(template, "AWS::Lambda::Permission").values()
+        self.assertEqual(permission["Principal"], "apigateway.amazonaws.com")
+
     def test_lets_the_function_publish_to_the_topic_and_write_its_log_and_traces_and_do_nothing_else(self):
         [role] = of_type(self.template, "AWS::IAM::Role").values()
         self.assertEqual(set(role), {"AssumeRolePolicyDocument", "Policies"})
         self.assertEqual(self.function["Role"], {"Fn::GetAtt": ["Role", "Arn"]})
         [policy] = role["Policies"]
-        *always, with_traces, with_key = policy["PolicyDocument"]["Statement"]
+        *always, with_traces, with_topic_key, with_environment_key = policy["PolicyDocument"]["Statement"]
         self.assertEqual(
             always,
             [
@@ -258,7 +337,7 @@ class TheTemplate(unittest.TestCase):
             ],
         )
         self.assertEqual(
-            with_key["Fn::If"],
+            with_topic_key["Fn::If"],
             [
                 "HasTopicKmsKey",
                 {
@@ -268,6 +347,20 @@ class TheTemplate(unittest.TestCase):
                 },
                 {"Ref": "AWS::NoValue"},
             ],
+        )
+        self.assertEqual(
+            with_environment_key["Fn::If"],
+            [
+                "HasEnvironmentKmsKey",
+                {"Effect": "Allow", "Action": "kms:Decrypt", "Resource": {"Ref": "EnvironmentKmsKeyArn"}},
+                {"Ref": "AWS::NoValue"},
+            ],
+        )
+
+    def test_encrypts_the_environment_with_a_key_of_the_users_if_there_is_one(self):
+        self.assertEqual(
+            self.function["KmsKeyArn"],
+            {"Fn::If": ["HasEnvironmentKmsKey", {"Ref": "EnvironmentKmsKeyArn"}, {"Ref": "AWS::NoValue"}]},
         )
 
     def test_allows_nothing_on_every_resource_but_traces(self):
@@ -282,7 +375,7 @@ class TheTemplate(unittest.TestCase):
 
     def test_keeps_everyone_but_the_function_from_publishing_and_the_function_from_doing_so_in_the_clear(self):
         self.assertEqual(
-            self.statements("TopicPolicy"),
+            self.statements("TopicPolicy")[:2],
             [
                 {
                     "Sid": sid,
@@ -297,6 +390,54 @@ class TheTemplate(unittest.TestCase):
                     ("OnlyOverTls", {"Bool": {"aws:SecureTransport": "false"}}),
                 ]
             ],
+        )
+
+    def test_lets_the_accounts_that_are_named_subscribe_and_no_other(self):
+        self.assertEqual(
+            self.statements("TopicPolicy")[2:],
+            [
+                {
+                    "Fn::If": [
+                        "HasSubscriberAccounts",
+                        {
+                            "Sid": "OtherAccountsMaySubscribe",
+                            "Effect": "Allow",
+                            "Principal": {"AWS": {"Fn::Split": [",", {"Ref": "SubscriberAccounts"}]}},
+                            "Action": "sns:Subscribe",
+                            "Resource": {"Ref": "Topic"},
+                        },
+                        {"Ref": "AWS::NoValue"},
+                    ]
+                }
+            ],
+        )
+        self.assert_accepts(
+            "SubscriberAccounts",
+            ["", "123456789012", "123456789012,210987654321"],
+            ["*", "12345678901", "123456789012,", "123456789012, 210987654321", "arn:aws:iam::123456789012:root"],
+        )
+
+    def assert_accepts(self, parameter, good, bad):
+        pattern = self.template["Parameters"][parameter]["AllowedPattern"]
+        for value in good:
+            self.assertRegex(value, f"^(?:{pattern})\\Z", value)
+        for value in bad:
+            self.assertNotRegex(value, f"^(?:{pattern})\\Z", value)
+
+    def test_accepts_one_key_or_several_in_every_spelling_that_the_function_reads(self):
+        key = "cG9sbG8td2ViaG9vay1wdWJsaXNoZWQtdGVzdC1rZXk="
+        self.assert_accepts(
+            "WebhookSecret",
+            [
+                "",
+                key,
+                f"whsec_{key}",
+                "-_-_-_-_-_-_-_-_-_-_-_",
+                f"{key},{key}",
+                f" {key},\t{key} ",
+                f"{key}\n{key}\r\n",
+            ],
+            ["not%Base64", f"{key};{key}", f'"{key}"'],
         )
 
     def test_encrypts_the_topic_and_names_it_as_sns_wants_it(self):
@@ -365,48 +506,98 @@ class TheTemplate(unittest.TestCase):
                 if alarm["Namespace"] == "AWS/Lambda":
                     self.assertIn(alarm["MetricName"], ["Errors", "Throttles"])
                     self.assertEqual(dimensions, {"FunctionName": {"Ref": "Function"}})
+                elif alarm["Namespace"] == "AWS/SNS":
+                    self.assertEqual(alarm["MetricName"], "NumberOfNotificationsFailed")
+                    # The sixth part of an ARN of SNS is the topic's name.
+                    name = {"Fn::Select": [5, {"Fn::Split": [":", TOPIC_ARN]}]}
+                    self.assertEqual(dimensions, {"TopicName": name})
                 else:
                     self.assertEqual(alarm["Namespace"], namespace)
                     self.assertIn((alarm["MetricName"], tuple(dimensions)), made)
 
-    def test_sends_every_alarm_to_the_mail_address_and_to_the_topic_if_there_are_any(self):
-        actions = [
-            {"Fn::If": ["MailsAlarms", {"Ref": "AlarmTopic"}, {"Ref": "AWS::NoValue"}]},
-            {"Fn::If": ["PublishesAlarms", {"Ref": "AlarmTopicArn"}, {"Ref": "AWS::NoValue"}]},
-        ]
+    def test_rings_at_the_first_failure_of_each_kind(self):
+        alarms = of_type(self.template, "AWS::CloudWatch::Alarm")
+        del alarms["Silence"]
+        for name, alarm in alarms.items():
+            with self.subTest(name):
+                threshold = alarm["Threshold"]
+                if threshold == {"Ref": "UnverifiedThreshold"}:
+                    threshold = self.template["Parameters"]["UnverifiedThreshold"]["Default"]
+                self.assertEqual((alarm["Statistic"], alarm["ComparisonOperator"], threshold), FIRST_FAILURE)
+                self.assertEqual((alarm["Period"], alarm["EvaluationPeriods"]), (300, 1))
+                self.assertEqual(alarm["TreatMissingData"], "notBreaching")
+
+    def test_rings_after_hours_of_silence_only_if_asked_to(self):
+        silence = self.resources["Silence"]
+        self.assertEqual(silence["Condition"], "WatchesSilence")
+        alarm, hours = silence["Properties"], self.template["Parameters"]["SilenceHours"]
+        self.assertEqual(
+            self.template["Conditions"]["WatchesSilence"], {"Fn::Not": [{"Fn::Equals": [{"Ref": "SilenceHours"}, "0"]}]}
+        )
+        self.assertEqual(hours["Default"], 0)
+        self.assertEqual(
+            (alarm["MetricName"], alarm["Statistic"], alarm["ComparisonOperator"], alarm["Threshold"]),
+            ("Published", "Sum", "LessThanThreshold", 1),
+        )
+        # An hour without any webhook has no data.
+        self.assertEqual(alarm["TreatMissingData"], "breaching")
+        self.assertEqual((alarm["Period"], alarm["EvaluationPeriods"]), (3600, {"Ref": "SilenceHours"}))
+        # CloudWatch allows seven days in all.
+        self.assertEqual(alarm["Period"] * hours["MaxValue"], 7 * 24 * 3600)
+
+    def test_sends_every_alarm_to_one_topic_and_mails_it_if_asked_to(self):
         for name, alarm in of_type(self.template, "AWS::CloudWatch::Alarm").items():
             with self.subTest(name):
-                self.assertEqual((alarm["AlarmActions"], alarm["OKActions"]), (actions, actions))
+                self.assertEqual((alarm["AlarmActions"], alarm["OKActions"]), ([ALARM_TOPIC], [ALARM_TOPIC]))
+        subscription = self.resources["AlarmSubscription"]
+        self.assertEqual(subscription["Condition"], "MailsAlarms")
+        self.assertEqual(
+            subscription["Properties"],
+            {"TopicArn": ALARM_TOPIC, "Protocol": "email", "Endpoint": {"Ref": "AlarmMail"}},
+        )
 
-    def test_lets_its_own_alarms_publish_to_the_topic_of_alarms(self):
-        # CloudWatch has no access to the key that AWS keeps for SNS.
-        self.assertNotIn("KmsMasterKeyId", self.resources["AlarmTopic"]["Properties"])
+    def test_lets_the_alarms_of_this_account_publish_to_the_topic_of_alarms(self):
+        # CloudWatch cannot use the key that AWS manages for SNS.
+        self.assertNotIn("KmsMasterKeyId", self.resources["AlarmTopic"].get("Properties", {}))
         allow, deny = self.statements("AlarmTopicPolicy")
+        self.assertEqual((allow["Effect"], allow["Action"]), ("Allow", "sns:Publish"))
         self.assertEqual(allow["Principal"], {"Service": "cloudwatch.amazonaws.com"})
         self.assertEqual(allow["Condition"]["StringEquals"], {"aws:SourceAccount": {"Ref": "AWS::AccountId"}})
-        self.assertRegex(allow["Condition"]["ArnLike"]["aws:SourceArn"]["Fn::Sub"], r":alarm:\$\{AWS::StackName\}-\*$")
+        self.assertRegex(allow["Condition"]["ArnLike"]["aws:SourceArn"]["Fn::Sub"], r":\$\{AWS::AccountId\}:alarm:\*$")
         self.assertEqual((deny["Effect"], deny["Condition"]), ("Deny", {"Bool": {"aws:SecureTransport": "false"}}))
 
-    def test_shows_metrics_and_alarms_that_exist_on_its_dashboard(self):
-        body = self.resources["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
-        for name in re.findall(r"\$\{([^}]+)\}", body):
-            self.assertTrue(name.startswith("AWS::") or name.removesuffix(".Arn") in self.resources, name)
-        widgets = json.loads(body)["widgets"]
+    def test_shows_metrics_and_alarms_that_exist_on_its_dashboard_if_it_has_one(self):
+        dashboard = self.resources["Dashboard"]
+        self.assertEqual(dashboard["Condition"], "HasDashboard")
+        body, variables = dashboard["Properties"]["DashboardBody"]["Fn::Sub"]
+        self.assertEqual(
+            variables, {"SilenceAlarm": {"Fn::If": ["WatchesSilence", {"Fn::Sub": ', "${Silence.Arn}"'}, ""]}}
+        )
+        for silence in ["", ', "${Silence.Arn}"']:
+            filled = body.replace("${SilenceAlarm}", silence)
+            for name in re.findall(r"\$\{([^}]+)\}", filled):
+                self.assertTrue(name.startswith("AWS::") or name.removesuffix(".Arn") in self.resources, name)
+            widgets = json.loads(filled)["widgets"]
+        # With the alarm that is optional.
         alarms = next(widget["properties"]["alarms"] for widget in widgets if widget["type"] == "alarm")
         self.assertCountEqual(alarms, [f"${{{name}.Arn}}" for name in of_type(self.template, "AWS::CloudWatch::Alarm")])
         shown = json.dumps([widget["properties"].get("metrics") for widget in widgets])
         for filter in of_type(self.template, "AWS::Logs::MetricFilter").values():
-            name = filter["MetricTransformations"][0]["MetricName"]
-            # That which only an alarm watches repeats a part of the others.
-            if name != "AuthenticRejected":
-                self.assertIn(name, shown)
+            self.assertIn(filter["MetricTransformations"][0]["MetricName"], shown)
+        # A request that the URL itself rejects leaves no invocation and no line in the log.
+        for name in ["UrlRequestCount", "Url4xxCount", "Url5xxCount"]:
+            self.assertIn(name, shown)
 
     def test_puts_out_what_is_needed_next(self):
         outputs = self.template["Outputs"]
-        self.assertEqual(set(outputs), {"WebhookUrl", "TopicArn", "FunctionName", "LogGroupName", "DashboardUrl"})
-        self.assertEqual(outputs["TopicArn"]["Value"], TOPIC_ARN)
-        self.assertEqual(outputs["TopicArn"]["Export"], {"Name": {"Fn::Sub": "${AWS::StackName}-TopicArn"}})
+        self.assertEqual(
+            set(outputs), {"WebhookUrl", "TopicArn", "AlarmTopicArn", "FunctionName", "LogGroupName", "DashboardUrl"}
+        )
         self.assertEqual(outputs["WebhookUrl"]["Value"], {"Fn::GetAtt": ["FunctionUrl", "FunctionUrl"]})
+        self.assertEqual(outputs["DashboardUrl"]["Condition"], "HasDashboard")
+        for name, arn in [("TopicArn", TOPIC_ARN), ("AlarmTopicArn", ALARM_TOPIC)]:
+            self.assertEqual(outputs[name]["Value"], arn)
+            self.assertEqual(outputs[name]["Export"], {"Name": {"Fn::Sub": f"${{AWS::StackName}}-{name}"}})
 
     def test_groups_and_describes_each_parameter_for_the_console(self):
         groups = self.template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
@@ -418,18 +609,29 @@ class TheTemplate(unittest.TestCase):
             self.assertLess(len(parameter["Description"]), 4000)
 
     def test_has_its_parameters_in_the_operations_page_with_their_defaults(self):
-        page = (CHECKOUT / "docs" / "operations.md").read_text()
-        rows = dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", page, re.MULTILINE))
+        rows = dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", operations.section("Parameters"), re.MULTILINE))
         defaults = {
             name: f"`{parameter['Default']}`" if parameter["Default"] != "" else "–"
             for name, parameter in self.template["Parameters"].items()
         }
-        self.assertEqual({name: rows.get(name) for name in defaults}, defaults)
+        self.assertEqual(rows, defaults)
 
     def test_has_its_alarms_in_the_operations_page(self):
-        page = (CHECKOUT / "docs" / "operations.md").read_text()
-        headings = re.findall(r"^### `(\w+)`", page, re.MULTILINE)
+        headings = re.findall(r"^### `(\w+)`", operations.PAGE, re.MULTILINE)
         self.assertCountEqual(headings, of_type(self.template, "AWS::CloudWatch::Alarm"))
+
+    def test_has_what_its_metrics_count_in_the_operations_page_under_the_alarm_that_watches_them(self):
+        alarms = {
+            alarm["MetricName"]: name
+            for name, alarm in of_type(self.template, "AWS::CloudWatch::Alarm").items()
+            if name != "Silence"
+        }
+        for filter in of_type(self.template, "AWS::Logs::MetricFilter").values():
+            metric = filter["MetricTransformations"][0]["MetricName"]
+            # What needs no alarm is explained before the first one.
+            section = operations.section(f"`{alarms[metric]}`" if metric in alarms else "Alarms")
+            for result in re.findall(r'"(\w+)"', filter["FilterPattern"]):
+                self.assertIn(f"`{result}`", section)
 
     def test_is_deployed_with_a_name_tags_and_the_right_to_make_a_role(self):
         deploy = tomllib.loads((CHECKOUT / "samconfig.toml").read_text())["default"]["deploy"]["parameters"]

@@ -55,13 +55,15 @@ def main():
         (f"{at_once} at once all the hour, of {gigabytes} GB", at_once * 3600 * gigabytes * PER_GB_SECOND),
         (f"{logged:.2f} GB of log, at most {line} bytes a refusal and Lambda's own lines", logged * PER_LOGGED_GB),
         ("answers sent out", requests * ANSWER_BYTES / 1e9 * PER_SENT_GB),
-        ("X-Ray, if the sender asks for a trace of each", requests * PER_TRACE),
     ]
     print("| in an hour | at most |\n|---|---|")
     for what, dollars in costs:
         print(f"| {what} | ${dollars:.2f} |")
     total = sum(dollars for _, dollars in costs)
-    print(f"| **all of it** | **${total:.2f}**, or ${total - requests * PER_TRACE:.2f} with `Tracing=PassThrough` |")
+    traced = total + requests * PER_TRACE
+    print(
+        f"| **all of it** | **${total:.2f}**, or ${traced:.2f} with `Tracing=Active` if the sender asks for a trace of each |"
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,32 @@
+"""What docs/operations.md tells its reader to do, for the tests that do it."""
+
+import re
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+PAGE = (CHECKOUT / "docs" / "operations.md").read_text()
+
+
+def section(heading):
+    """The text under a heading, up to the next one."""
+    return re.split(r"^#+ ", PAGE.partition(f"# {heading}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def template_with_http_api():
+    """The template as text, with an HTTP API in place of the function's URL."""
+    text = (CHECKOUT / "template.yaml").read_text()
+    events, output = re.findall(r"```yaml\n(.*?)```", section("Without a function URL"), re.DOTALL)
+    for old, new in [
+        ("      FunctionUrlConfig:\n        AuthType: NONE\n", events),
+        ("    Value: !GetAtt FunctionUrl.FunctionUrl\n", output),
+    ]:
+        if text.count(old) != 1:
+            raise AssertionError(f"the template has this {text.count(old)} times: {old}")
+        text = text.replace(old, new)
+    return text
+
+
+def settings_with_secrets_manager():
+    """The line of samconfig.toml with which a first deployment takes the key from Secrets Manager."""
+    [line] = re.findall(r"^    (parameter_overrides = .*)$", section("Who can read the key"), re.MULTILINE)
+    return line
