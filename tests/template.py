@@ -21,7 +21,8 @@ from samtranslator.yaml_helper import yaml_parse
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 MAIN = CHECKOUT / "template.yaml"
-TEMPLATES = [MAIN, *sorted((CHECKOUT / "examples" / "subscribers").glob("*.yaml"))]
+SUBSCRIBERS = CHECKOUT / "examples" / "subscribers"
+TEMPLATES = [MAIN, *sorted(SUBSCRIBERS.glob("*.yaml"))]
 SAM = Path(sys.executable).parent / "sam"
 CHECKOV = CHECKOUT / ".tools" / "checkov" / "bin" / "checkov"
 REGION = "us-east-1"
@@ -31,7 +32,6 @@ logging.getLogger("samtranslator.metrics").setLevel(logging.ERROR)
 
 TOPIC_ARN = {"Fn::If": ["CreatesTopic", {"Ref": "Topic"}, {"Ref": "ExistingTopicArn"}]}
 ALARM_TOPIC = {"Fn::If": ["CreatesAlarmTopic", {"Ref": "AlarmTopic"}, {"Ref": "AlarmTopicArn"}]}
-SUBSCRIBED_TOPIC = {"Fn::ImportValue": {"Fn::Sub": "${WebhookStack}-TopicArn"}}
 FIRST_FAILURE = ("Sum", "GreaterThanOrEqualToThreshold", 1)
 
 
@@ -126,6 +126,17 @@ def at(value, path):
     return value
 
 
+def imported(name):
+    return {"Fn::ImportValue": {"Fn::Sub": f"${{WebhookStack}}-{name}"}}
+
+
+def subscribed_topic(subscriber):
+    """The topic of the stack that is named or, where an example allows it, one of another account."""
+    if "TopicArn" in subscriber["Parameters"]:
+        return {"Fn::If": ["HasTopicArn", {"Ref": "TopicArn"}, imported("TopicArn")]}
+    return imported("TopicArn")
+
+
 def as_list(value):
     return value if isinstance(value, list) else [value]
 
@@ -186,7 +197,7 @@ class EveryTemplate(unittest.TestCase):
                         "Allow",
                         {"Service": "sns.amazonaws.com"},
                         "sqs:SendMessage",
-                        {"ArnEquals": {"aws:SourceArn": SUBSCRIBED_TOPIC}},
+                        {"ArnEquals": {"aws:SourceArn": subscribed_topic(template)}},
                     ),
                 )
                 self.assertEqual(
@@ -196,16 +207,73 @@ class EveryTemplate(unittest.TestCase):
                 for statement in [allow, deny]:
                     self.assertEqual({arn["Fn::GetAtt"][0] for arn in as_list(statement["Resource"])}, queues)
 
+    def test_subscribes_only_once_the_topic_may_deliver(self):
+        for path in TEMPLATES[1:]:
+            with self.subTest(path.name):
+                template = translated(path)
+                [subscription] = [
+                    resource
+                    for resource in template["Resources"].values()
+                    if resource["Type"] == "AWS::SNS::Subscription"
+                ]
+                # A subscription that names the function as its endpoint comes after the function.
+                endpoint = subscription["Properties"]["Endpoint"]
+                waits = endpoint == {"Fn::GetAtt": ["Function", "Arn"]}
+                waiting = template["Resources"]["Function"] if waits else subscription
+                self.assertIn("QueuePolicy", as_list(waiting["DependsOn"]))
+
+    def test_keeps_messages_as_long_as_sqs_can(self):
+        for path in TEMPLATES[1:]:
+            for name, queue in of_type(translated(path), "AWS::SQS::Queue").items():
+                self.assertEqual(queue["MessageRetentionPeriod"], 14 * 24 * 3600, f"{path.name}: {name}")
+
+    def test_sends_its_alarms_to_those_of_the_stack_it_subscribes_to_unless_told_otherwise(self):
+        for path in TEMPLATES[1:]:
+            template = translated(path)
+            default = imported("AlarmTopicArn")
+            if "TopicArn" in template["Parameters"]:
+                # Nothing can be imported from another account.
+                default = {"Fn::If": ["HasTopicArn", {"Ref": "AWS::NoValue"}, default]}
+            alarms = of_type(template, "AWS::CloudWatch::Alarm")
+            self.assertNotEqual(alarms, {})
+            for name, alarm in alarms.items():
+                self.assertEqual(
+                    alarm["AlarmActions"],
+                    [{"Fn::If": ["HasAlarmTopicArn", {"Ref": "AlarmTopicArn"}, default]}],
+                    f"{path.name}: {name}",
+                )
+
     def test_puts_what_its_subscription_cannot_deliver_aside(self):
         for path in TEMPLATES[1:]:
             with self.subTest(path.name):
                 template = translated(path)
                 [subscription] = of_type(template, "AWS::SNS::Subscription").values()
-                self.assertEqual(subscription["TopicArn"], SUBSCRIBED_TOPIC)
+                self.assertEqual(subscription["TopicArn"], subscribed_topic(template))
                 self.assertEqual(
                     subscription["RedrivePolicy"], {"deadLetterTargetArn": {"Fn::GetAtt": ["DeadLetterQueue", "Arn"]}}
                 )
                 self.assertIn(subscription["FilterPolicy"], [{"status": ["succeed"]}, {"status": ["failed"]}])
+
+
+class TheSubscribers(unittest.TestCase):
+    def test_queue_says_so_if_nobody_processes_its_messages(self):
+        alarm = of_type(translated(SUBSCRIBERS / "queue.yaml"), "AWS::CloudWatch::Alarm")["Unprocessed"]
+        self.assertEqual((alarm["Namespace"], alarm["MetricName"]), ("AWS/SQS", "ApproximateAgeOfOldestMessage"))
+        self.assertEqual(alarm["Dimensions"], [{"Name": "QueueName", "Value": {"Fn::GetAtt": ["Queue", "QueueName"]}}])
+        self.assertEqual((alarm["Statistic"], alarm["Threshold"]), ("Maximum", 3600))
+
+    def test_function_may_write_its_log_and_put_messages_aside_and_do_nothing_else(self):
+        template = translated(SUBSCRIBERS / "function.yaml")
+        [role] = of_type(template, "AWS::IAM::Role").values()
+        self.assertEqual(set(role), {"AssumeRolePolicyDocument", "Policies"})
+        [policy] = role["Policies"]
+        self.assertEqual(
+            [(s["Effect"], s["Action"], s["Resource"]) for s in policy["PolicyDocument"]["Statement"]],
+            [
+                ("Allow", ["logs:CreateLogStream", "logs:PutLogEvents"], {"Fn::GetAtt": ["LogGroup", "Arn"]}),
+                ("Allow", "sqs:SendMessage", {"Fn::GetAtt": ["DeadLetterQueue", "Arn"]}),
+            ],
+        )
 
 
 class TheBuild(unittest.TestCase):
