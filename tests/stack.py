@@ -3,8 +3,8 @@
 The emulator (ministack) takes requests over TLS alone and holds every call of the function against the policies of its
 role and of the topic. It runs the function without Docker, behind its URL.
 
-What it cannot do, so that nothing of it is shown here: mail, X-Ray, alarms and metrics, encryption, and the reserved
-concurrency of a real account.
+What it cannot do, so that nothing of it is shown here: mail, X-Ray, alarms that go off, metrics, encryption, moving
+messages back from a dead-letter queue, and the reserved concurrency of a real account.
 """
 
 import contextlib
@@ -13,6 +13,7 @@ import http.client
 import io
 import json
 import os
+import re
 import shutil
 import ssl
 import subprocess
@@ -29,8 +30,10 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(CHECKOUT / "local"))
 
 import boto3
+import operations
 import parts
 import pexpect
+from botocore.exceptions import ClientError
 from certificate import self_signed_certificate
 from leaks import leaks
 from parts import ADDRESS, KEY, PATIENCE, TOOLS
@@ -42,6 +45,8 @@ BUILT = CHECKOUT / ".aws-sam" / "build" / "Function" / "bootstrap"
 SUBSCRIBERS = CHECKOUT / "examples" / "subscribers"
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
+OTHER_ACCOUNT = "210987654321"
+THIRD_ACCOUNT = "333333333333"
 QUOTES = '""'
 
 OTHER_KEY = "YW5vdGhlciBrZXkgb2YgUG9sbG8ncw=="
@@ -91,19 +96,20 @@ def setUpModule():
     run(SAM, "build")
 
 
-def run(*words, cwd=CHECKOUT):
+def run(*words, **options):
     """Runs a command that must succeed. Gives what it prints."""
-    ran = attempt(*words, cwd=cwd)
+    ran = attempt(*words, **options)
     if ran.returncode != 0:
         raise AssertionError(f"{words} ended with {ran.returncode}:\n{ran.stdout}")
     return ran.stdout
 
 
-def attempt(*words, cwd=CHECKOUT):
+def attempt(*words, cwd=CHECKOUT, account="test"):
     command = [str(word) for word in words]
     return subprocess.run(
         command,
         cwd=cwd,
+        env={**os.environ, "AWS_ACCESS_KEY_ID": account},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -120,6 +126,63 @@ def deploy_words(name, template, parameters):
         # SAM wants quotes around nothing.
         words += ["--parameter-overrides", *(f"{key}={value or QUOTES}" for key, value in parameters.items())]
     return words
+
+
+class Checkout:
+    """What SAM deploys from, with a samconfig.toml of its own, because SAM writes into it."""
+
+    def __init__(self):
+        self.folder = Path(tempfile.mkdtemp(dir=folder))
+        self.config = self.folder / "samconfig.toml"
+        for name in ["template.yaml", "samconfig.toml"]:
+            shutil.copyfile(CHECKOUT / name, self.folder / name)
+        shutil.copytree(CHECKOUT / ".aws-sam", self.folder / ".aws-sam")
+        self.versions = 0
+
+    def guided(self, **answers):
+        """Deploys with `sam deploy --guided`, and with those answers for the parameters."""
+        command = [str(SAM), ["deploy", "--guided"]]
+        sam = pexpect.spawn(*command, cwd=self.folder, encoding="utf-8", timeout=PATIENCE, dimensions=(50, 300))
+        for question, reply in [
+            *((f"Parameter {name}.*: ", value) for name, value in answers.items()),
+            ("Confirm changes before deploy.*: ", ""),
+            ("Disable rollback.*: ", ""),
+            ("has no authentication. Is this okay.*: ", "y"),
+            ("SAM configuration environment.*: ", ""),
+            ("Deploy this changeset.*: ", "y"),
+        ]:
+            # Whatever is asked in between is answered as SAM proposes.
+            while sam.expect([question, r"\]\S*: "]) == 1:
+                sam.sendline("")
+            sam.sendline(reply)
+        sam.expect("Successfully created/updated stack - pollo-webhook")
+        sam.expect(pexpect.EOF)
+
+    def edit(self, **settings):
+        """Changes values in samconfig.toml, as a user does in an editor."""
+        text = self.config.read_text()
+        for name, value in settings.items():
+            text, edits = re.subn(rf'\b{name}=\\"[^"\\]*\\"', rf'{name}=\\"{value}\\"', text)
+            if edits != 1:
+                raise AssertionError(f"{name} stands {edits} times in {text}")
+        self.config.write_text(text)
+
+    def deploy(self, **overrides):
+        """`sam deploy`, with `overrides` on the command line if there are any."""
+        words = [f"{key}={value or QUOTES}" for key, value in overrides.items()]
+        run(
+            SAM,
+            "deploy",
+            "--no-confirm-changeset",
+            *(["--parameter-overrides", *words] if words else []),
+            cwd=self.folder,
+        )
+
+    def update(self):
+        """`sam build`, of a new version, and `sam deploy`."""
+        self.versions += 1
+        (self.folder / ".aws-sam" / "build" / "Function" / "version").write_text(f"{self.versions}")
+        self.deploy()
 
 
 def archives():
@@ -150,7 +213,8 @@ def inventory():
 class Deployed:
     """A stack that has been deployed."""
 
-    def __init__(self, name):
+    def __init__(self, name, cloudformation=None):
+        cloudformation = cloudformation or globals()["cloudformation"]
         self.name = name
         [stack] = cloudformation.describe_stacks(StackName=name)["Stacks"]
         self.outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
@@ -164,6 +228,11 @@ class Deployed:
 
     def status(self, key, body=SUCCESS):
         return self.send(Webhook(body, key))[0]
+
+    def setting(self, name):
+        """A variable of the function's environment."""
+        configuration = functions.get_function_configuration(FunctionName=self.outputs["FunctionName"])
+        return configuration["Environment"]["Variables"][name]
 
     def answers(self):
         """The statuses of the answers to a webhook signed with the old key, and to one with the new."""
@@ -179,6 +248,19 @@ class Deployed:
         return [json.loads(event["message"]) for event in events if event["message"].startswith("{")]
 
 
+def alarms(stack):
+    """The alarms of a stack by their names in the template."""
+    resources = cloudformation.describe_stack_resources(StackName=stack)["StackResources"]
+    names = {resource["PhysicalResourceId"]: resource["LogicalResourceId"] for resource in resources}
+    found = boto3.client("cloudwatch").describe_alarms()["MetricAlarms"]
+    return {names[alarm["AlarmName"]]: alarm for alarm in found if alarm["AlarmName"] in names}
+
+
+def dimension(alarm):
+    [dimension] = alarm["Dimensions"]
+    return dimension["Name"], dimension["Value"]
+
+
 def send(url, webhook):
     """Sends a webhook to a function's URL. Gives the answer's status and its body."""
     context = ssl.create_default_context(cafile=trusted)
@@ -189,9 +271,9 @@ def send(url, webhook):
         return answer.status, json.loads(answer.read())
 
 
-def take(url, expected):
+def take(url, expected, client=None):
     """Takes `expected` messages out of a queue, and looks whether there are more: pairs of body and attributes."""
-    queue, messages, deadline = parts.Queue(url, url, sqs), [], time.monotonic() + PATIENCE
+    queue, messages, deadline = parts.Queue(url, url, client or sqs), [], time.monotonic() + PATIENCE
     while True:
         messages += queue.take()
         if len(messages) >= expected or time.monotonic() > deadline:
@@ -261,65 +343,222 @@ class Stack(unittest.TestCase):
         self.assertEqual(subscription["Endpoint"], "somebody@example.com")
         self.assertEqual([line["result"] for line in stack.lines()], ["published", "published", "signature_mismatch"])
 
-    def test_a_fifo_topic_takes_each_outcome_once(self):
+    def test_a_fifo_topic_delivers_each_outcome_once_to_queues_of_both_types(self):
         stack = self.deploy("fifo", WebhookSecret=KEY, TopicType="fifo", ReservedConcurrency="none")
         # The emulator's CloudFormation forgets it.
         sns.set_topic_attributes(TopicArn=stack.outputs["TopicArn"], AttributeName="FifoTopic", AttributeValue="true")
-        queue = self.deploy("queue", SUBSCRIBERS / "queue.yaml", WebhookStack="fifo", TopicType="fifo")
+        queues = [
+            self.deploy(f"{kind}-queue", SUBSCRIBERS / "queue.yaml", WebhookStack="fifo", QueueType=kind)
+            for kind in ["standard", "fifo"]
+        ]
         self.assertEqual([stack.status(KEY) for _ in range(3)], [200, 200, 200])
-        self.assertEqual([body for body, _ in take(queue.outputs["QueueUrl"], 1)], [SUCCESS.decode()])
+        for queue in queues:
+            self.assertEqual([body for body, _ in take(queue.outputs["QueueUrl"], 1)], [SUCCESS.decode()])
+
+    def test_an_account_that_is_named_may_subscribe_and_another_may_not(self):
+        stack = self.deploy(WebhookSecret=KEY, SubscriberAccounts=f"{ACCOUNT[::-1]},{OTHER_ACCOUNT}")
+        topic = stack.outputs["TopicArn"]
+        run(*deploy_words("queue", SUBSCRIBERS / "queue.yaml", {"TopicArn": topic}), account=OTHER_ACCOUNT)
+        # The emulator takes an access key of twelve digits for that of an account's root.
+        other, third = [boto3.Session(account, "test") for account in [OTHER_ACCOUNT, THIRD_ACCOUNT]]
+        queue = Deployed("queue", other.client("cloudformation")).outputs
+        # Its CloudFormation subscribes to no topic of another account. Its SNS does.
+        subscription = {"TopicArn": topic, "Protocol": "sqs", "Endpoint": queue["QueueArn"]}
+        raw = {"RawMessageDelivery": "true"}
+        with self.assertRaisesRegex(ClientError, "not authorized to perform: sns:Subscribe"):
+            third.client("sns").subscribe(**subscription, Attributes=raw)
+        self.assertEqual(stack.status(KEY), 200)
+        other.client("sns").subscribe(**subscription, Attributes=raw)
+        self.assertEqual(stack.status(KEY, FAILURE), 200)
+        messages = take(queue["QueueUrl"], 1, other.client("sqs"))
+        self.assertEqual([body for body, _ in messages], [FAILURE.decode()])
+        with self.assertRaisesRegex(ClientError, "not authorized to perform: sns:Publish"):
+            other.client("sns").publish(TopicArn=topic, Message=SUCCESS.decode())
+
+    def test_an_http_api_takes_the_place_of_the_url(self):
+        template = Checkout().folder / "http-api.yaml"
+        template.write_text(operations.template_with_http_api().replace("CodeUri: .", f"CodeUri: {BUILT.parent}"))
+        stack = self.deploy("http-api", template, WebhookSecret=KEY)
+        self.assertNotIn("FunctionUrl", stack.resources)
+        # The emulator's CloudFormation does not read the OpenAPI document in which SAM writes this.
+        gateway, api = boto3.client("apigatewayv2"), stack.resources["ServerlessHttpApi"]
+        function = functions.get_function(FunctionName=stack.outputs["FunctionName"])["Configuration"]["FunctionArn"]
+        integration = gateway.create_integration(
+            ApiId=api, IntegrationType="AWS_PROXY", IntegrationUri=function, PayloadFormatVersion="2.0"
+        )["IntegrationId"]
+        gateway.create_route(ApiId=api, RouteKey="POST /", Target=f"integrations/{integration}")
+        url = stack.outputs["WebhookUrl"]
+        self.assertEqual(url, f"https://{api}.execute-api.us-east-1.amazonaws.com/")
+        # Here, its APIs are called so.
+        url = url.replace("us-east-1.amazonaws.com", "localhost")
+        self.assertEqual(send(url, Webhook(SUCCESS, KEY))[0], 200)
+        self.assertEqual(send(url, Webhook(SUCCESS, NOBODYS_KEY)), (401, {"error": "signature does not match"}))
+        self.assertEqual([line["result"] for line in stack.lines()], ["published", "signature_mismatch"])
+
+    def test_an_event_of_another_format_fails_and_says_so(self):
+        stack = self.deploy(WebhookSecret=KEY)
+
+        def invoke(event):
+            return functions.invoke(FunctionName=stack.outputs["FunctionName"], Payload=json.dumps(event))
+
+        def sample(*words):
+            return json.loads(run(SAM, "local", "generate-event", *words))
+
+        # The format of a function URL and of an HTTP API: a request without Pollo's headers.
+        accepted = invoke(sample("apigateway", "http-api-proxy"))
+        self.assertNotIn("FunctionError", accepted)
+        self.assertEqual(json.loads(accepted["Payload"].read())["statusCode"], 400)
+        rest = sample("apigateway", "aws-proxy")
+        for event in [rest, {"version": "1.0", **rest}, sample("alb", "request")]:
+            self.assertEqual(invoke(event)["FunctionError"], "Unhandled", event)
+        first, *others = stack.lines()
+        self.assertEqual(first["result"], "header_missing")
+        self.assertEqual(len(others), 3)
+        for line in others:
+            self.assertNotIn("result", line)
+            self.assertLessEqual({"message", "error"}, set(line))
 
     def test_a_topic_that_exists_is_used_and_none_is_created(self):
         topic = sns.create_topic(Name="mine")["TopicArn"]
         self.addCleanup(sns.delete_topic, TopicArn=topic)
         key = kms.create_key()["KeyMetadata"]["Arn"]
         stack = self.deploy(
-            "existing",
-            WebhookSecret=KEY,
-            ExistingTopicArn=topic,
-            TopicKmsKeyArn=key,
-            AlarmMail="somebody@example.com",
-            AlarmTopicArn=topic,
+            "existing", WebhookSecret=KEY, ExistingTopicArn=topic, TopicKmsKeyArn=key, ReservedConcurrency="none"
         )
         self.assertNotIn("Topic", stack.resources)
         self.assertEqual(stack.outputs["TopicArn"], topic)
         queue = self.deploy("queue", SUBSCRIBERS / "queue.yaml", WebhookStack="existing")
         self.assertEqual(stack.status(KEY), 200)
         self.assertEqual([body for body, _ in take(queue.outputs["QueueUrl"], 1)], [SUCCESS.decode()])
-        alarms = boto3.client("cloudwatch").describe_alarms(AlarmNamePrefix="existing-")["MetricAlarms"]
-        self.assertEqual(len(alarms), 5)
-        for alarm in alarms:
-            self.assertCountEqual(alarm["AlarmActions"], [topic, stack.resources["AlarmTopic"]])
+        self.assertEqual(dimension(alarms("existing")["UndeliveredOutcomes"]), ("TopicName", "mine"))
 
-    def test_the_key_is_changed_without_a_gap(self):
-        stack = self.deploy(WebhookSecret=KEY)
+    def test_every_alarm_of_a_stack_and_of_its_subscribers_goes_to_one_topic(self):
+        stack = self.deploy(WebhookSecret=KEY, AlarmMail="somebody@example.com", CreateDashboard="true")
+        topic = stack.outputs["AlarmTopicArn"]
+        self.assertEqual(topic, stack.resources["AlarmTopic"])
+        [subscription] = sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+        self.assertEqual((subscription["Protocol"], subscription["Endpoint"]), ("email", "somebody@example.com"))
+        self.deploy("queue", SUBSCRIBERS / "queue.yaml")
+        self.deploy("function", SUBSCRIBERS / "function.yaml")
+        self.deploy("mail", SUBSCRIBERS / "mail.yaml", Address="somebody@example.com")
+        found = {name: alarms(name) for name in ["pollo-webhook", "queue", "function", "mail"]}
+        self.assertEqual([len(alarms) for alarms in found.values()], [6, 2, 1, 1])
+        for alarm in [alarm for alarms in found.values() for alarm in alarms.values()]:
+            self.assertEqual(alarm["AlarmActions"], [topic], alarm["AlarmName"])
+        name = dimension(found["pollo-webhook"]["UndeliveredOutcomes"])
+        self.assertEqual(name, ("TopicName", stack.outputs["TopicArn"].rpartition(":")[2]))
+        dashboard = boto3.client("cloudwatch").get_dashboard(DashboardName=stack.resources["Dashboard"])
+        shown = json.loads(dashboard["DashboardBody"])["widgets"][0]["properties"]["alarms"]
+        self.assertCountEqual(shown, [alarm["AlarmArn"] for alarm in found["pollo-webhook"].values()])
+
+    def test_alarms_go_to_a_topic_that_exists_and_silence_is_one_of_them_if_asked_for(self):
+        topic = sns.create_topic(Name="pages")["TopicArn"]
+        self.addCleanup(sns.delete_topic, TopicArn=topic)
+        stack = self.deploy(WebhookSecret=KEY, AlarmTopicArn=topic, SilenceHours="24", UnverifiedThreshold="5")
+        self.assertEqual(stack.outputs["AlarmTopicArn"], topic)
+        self.assertNotIn("AlarmTopic", stack.resources)
+        found = alarms("pollo-webhook")
+        self.assertEqual(len(found), 7)
+        for alarm in found.values():
+            self.assertEqual(alarm["AlarmActions"], [topic])
+        silence = found["Silence"]
+        self.assertEqual((silence["Period"] * silence["EvaluationPeriods"]) / 3600, 24)
+        self.assertEqual(found["UnverifiedWebhooks"]["Threshold"], 5)
+
+    def test_the_role_may_decrypt_its_environment_with_the_key_of_the_user_and_no_other(self):
+        key, other = [kms.create_key()["KeyMetadata"]["Arn"] for _ in range(2)]
+        stack = self.deploy(WebhookSecret=KEY, EnvironmentKmsKeyArn=key)
+        role = iam.get_role(RoleName=stack.resources["Role"])["Role"]["Arn"]
+        self.assert_decisions(
+            role,
+            [
+                ("kms:Decrypt", key, "allowed"),
+                ("kms:Decrypt", other, "implicitDeny"),
+                ("kms:GenerateDataKey", key, "implicitDeny"),
+            ],
+        )
+
+    def test_a_setting_lasts_if_it_is_in_samconfig_toml_and_not_if_it_is_on_the_command_line(self):
+        checkout = Checkout()
+        checkout.guided(WebhookSecret=KEY, ToleranceSeconds="600")
+        stack = self.take_over("pollo-webhook")
+        self.assertEqual(stack.setting("WEBHOOK_TOLERANCE_SECONDS"), "600")
+        checkout.edit(ToleranceSeconds="259200")
+        checkout.deploy()
+        self.assertEqual(stack.setting("WEBHOOK_TOLERANCE_SECONDS"), "259200")
+        checkout.update()
+        self.assertEqual(stack.setting("WEBHOOK_TOLERANCE_SECONDS"), "259200")
+        checkout.deploy(ToleranceSeconds="60")
+        self.assertEqual(stack.setting("WEBHOOK_TOLERANCE_SECONDS"), "60")
+        checkout.update()
+        self.assertEqual(stack.setting("WEBHOOK_TOLERANCE_SECONDS"), "259200")
+
+    def test_the_key_is_changed_without_a_gap_and_stays_changed(self):
+        checkout = Checkout()
+        checkout.guided(WebhookSecret=KEY)
+        stack = self.take_over("pollo-webhook")
         self.assertEqual(stack.answers(), {"old": 200, "new": 401})
-        stack = self.deploy(WebhookSecret=f"{KEY},{OTHER_KEY}")
-        self.assertEqual(stack.answers(), {"old": 200, "new": 200})
-        stack = self.deploy(WebhookSecret=OTHER_KEY)
+        for keys, expected in [
+            (f"{KEY},{OTHER_KEY}", {"old": 200, "new": 200}),
+            (OTHER_KEY, {"old": 401, "new": 200}),
+        ]:
+            checkout.deploy(WebhookSecret=keys)
+            self.assert_answers_and_updates(stack, checkout, expected)
+
+    def test_the_key_moves_to_secrets_manager_and_back_and_every_update_works(self):
+        secret = self.secret(KEY)
+        checkout = Checkout()
+        checkout.guided(WebhookSecret=OTHER_KEY)
+        stack = self.take_over("pollo-webhook")
         self.assertEqual(stack.answers(), {"old": 401, "new": 200})
 
-    def test_a_key_in_secrets_manager_is_read_again_when_its_version_is_named(self):
-        secret = secretsmanager.create_secret(Name="pollo-webhook-key", SecretString=KEY)
-        self.addCleanup(secretsmanager.delete_secret, SecretId="pollo-webhook-key", ForceDeleteWithoutRecovery=True)
-        self.deploy(WebhookSecret=OTHER_KEY)
-        stack = self.deploy(WebhookSecret="", WebhookSecretName="pollo-webhook-key")
-        self.assertEqual(stack.answers(), {"old": 200, "new": 401})
+        checkout.edit(WebhookSecretName="pollo-webhook-key")
+        checkout.deploy(WebhookSecret="", WebhookSecretName="pollo-webhook-key")
+        self.assert_answers_and_updates(stack, checkout, {"old": 200, "new": 401})
         for value, expected in [
             (f"{KEY},{OTHER_KEY}", {"old": 200, "new": 200}),
             (OTHER_KEY, {"old": 401, "new": 200}),
         ]:
-            version = secretsmanager.put_secret_value(SecretId=secret["ARN"], SecretString=value)["VersionId"]
-            stack = self.deploy(WebhookSecretVersion=version)
-            self.assertEqual(stack.answers(), expected)
+            version = secretsmanager.put_secret_value(SecretId=secret, SecretString=value)["VersionId"]
+            checkout.edit(WebhookSecretVersion=version)
+            checkout.deploy()
+            self.assert_answers_and_updates(stack, checkout, expected)
+
+        checkout.edit(WebhookSecretName="", WebhookSecretVersion="")
+        checkout.deploy(WebhookSecret=KEY, WebhookSecretName="", WebhookSecretVersion="")
+        self.assert_answers_and_updates(stack, checkout, {"old": 200, "new": 401})
+
+    def assert_answers_and_updates(self, stack, checkout, expected):
+        self.assertEqual(stack.answers(), expected)
+        checkout.update()
+        self.assertEqual(stack.answers(), expected)
+
+    def secret(self, key):
+        """Puts `key` into Secrets Manager. Gives the ARN of the secret."""
+        secret = secretsmanager.create_secret(Name="pollo-webhook-key", SecretString=key)["ARN"]
+        self.addCleanup(secretsmanager.delete_secret, SecretId=secret, ForceDeleteWithoutRecovery=True)
+        return secret
+
+    def test_the_key_is_in_secrets_manager_from_the_start(self):
+        self.secret(KEY)
+        checkout = Checkout()
+        section = "[default.deploy.parameters]\n"
+        settings = f"{section}{operations.settings_with_secrets_manager()}\n"
+        checkout.config.write_text(checkout.config.read_text().replace(section, settings))
+        checkout.deploy()
+        self.assertEqual(self.take_over("pollo-webhook").answers(), {"old": 200, "new": 401})
+
+    def test_keys_on_lines_of_their_own_reach_the_function_as_they_are(self):
+        keys = f"{KEY}\n{OTHER_KEY}"
+        self.assertEqual(self.deploy(WebhookSecret=keys).setting("WEBHOOK_SECRET"), keys)
 
     def test_a_key_given_twice_or_not_at_all_is_refused_with_a_sentence(self):
         for parameters, sentence in [
-            ({}, "one of the two, and not both"),
-            ({"WebhookSecret": KEY, "WebhookSecretName": "pollo-webhook-key"}, "one of the two, and not both"),
-            ({"WebhookSecret": KEY, "WebhookSecretVersion": "1"}, "a version of the secret that WebhookSecretName"),
-            ({"WebhookSecret": "not%Base64"}, "takes Base64, or several pieces of it"),
-            ({"WebhookSecret": KEY, "ExistingTopicArn": "mine"}, "takes the ARN of an SNS topic"),
+            ({}, "Set exactly one of WebhookSecret and WebhookSecretName"),
+            ({"WebhookSecret": KEY, "WebhookSecretName": "pollo-webhook-key"}, "Set exactly one of WebhookSecret and"),
+            ({"WebhookSecret": KEY, "WebhookSecretVersion": "1"}, "WebhookSecretVersion needs WebhookSecretName"),
+            ({"WebhookSecret": "not%Base64"}, "must be a Base64 key, or several Base64 keys"),
+            ({"WebhookSecret": KEY, "ExistingTopicArn": "mine"}, "must be the ARN of an SNS topic"),
         ]:
             refused = attempt(*deploy_words("refused", None, parameters))
             self.assertNotEqual(refused.returncode, 0, refused.stdout)
@@ -336,29 +575,42 @@ class Stack(unittest.TestCase):
             sns.publish(TopicArn=topic, Message=SUCCESS.decode())
         role = iam.get_role(RoleName=stack.resources["Role"])["Role"]["Arn"]
         group = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:"
-        for action, resource, expected in [
-            ("sns:Publish", topic, "allowed"),
-            ("sns:Publish", topic + "2", "implicitDeny"),
-            ("sns:Subscribe", topic, "implicitDeny"),
-            ("logs:PutLogEvents", f"{group}/aws/lambda/pollo-webhook:log-stream:1", "allowed"),
-            ("logs:PutLogEvents", f"{group}/aws/lambda/other:log-stream:1", "implicitDeny"),
-            ("logs:DeleteLogGroup", f"{group}/aws/lambda/pollo-webhook:*", "implicitDeny"),
-            ("kms:Decrypt", f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1", "implicitDeny"),
-        ]:
+        self.assert_decisions(
+            role,
+            [
+                ("sns:Publish", topic, "allowed"),
+                ("sns:Publish", topic + "2", "implicitDeny"),
+                ("sns:Subscribe", topic, "implicitDeny"),
+                ("logs:PutLogEvents", f"{group}/aws/lambda/pollo-webhook:log-stream:1", "allowed"),
+                ("logs:PutLogEvents", f"{group}/aws/lambda/other:log-stream:1", "implicitDeny"),
+                ("logs:DeleteLogGroup", f"{group}/aws/lambda/pollo-webhook:*", "implicitDeny"),
+                ("kms:Decrypt", f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1", "implicitDeny"),
+            ],
+        )
+
+    def assert_decisions(self, role, decisions):
+        """What the policies of `role` decide: triples of an action, a resource and the decision."""
+        for action, resource, expected in decisions:
             [result] = iam.simulate_principal_policy(
                 PolicySourceArn=role, ActionNames=[action], ResourceArns=[resource]
             )["EvaluationResults"]
             self.assertEqual(result["EvalDecision"], expected, (action, resource))
 
-    def test_what_was_built_is_what_runs_and_an_event_that_breaks_a_dependency_does_not_end_it(self):
+    def test_what_was_built_is_what_runs_on_its_architecture_and_an_event_that_breaks_a_dependency_does_not_end_it(
+        self,
+    ):
         stack = self.deploy(WebhookSecret=KEY)
         name = stack.outputs["FunctionName"]
-        location = urlsplit(functions.get_function(FunctionName=name)["Code"]["Location"])
+        deployed = functions.get_function(FunctionName=name)
+        [architecture] = deployed["Configuration"]["Architectures"]
+        location = urlsplit(deployed["Code"]["Location"])
         # The emulator says http and takes https.
         location = location._replace(scheme="https", netloc=f"{ADDRESS}:{port}").geturl()
         with urllib.request.urlopen(location, context=ssl.create_default_context(cafile=trusted)) as answer:
             archive = answer.read()
         bootstrap = zipfile.ZipFile(io.BytesIO(archive)).read("bootstrap")
+        # The header of an ELF file names the machine at byte 18.
+        self.assertEqual(bootstrap[18:20], {"x86_64": b"\x3e\x00", "arm64": b"\xb7\x00"}[architecture])
         self.assertEqual(hashlib.sha256(bootstrap).digest(), hashlib.sha256(BUILT.read_bytes()).digest())
         print(f"bootstrap: {len(bootstrap):,} bytes, archive: {len(archive):,} bytes ...", end=" ", flush=True)
 
@@ -370,30 +622,9 @@ class Stack(unittest.TestCase):
         self.assertEqual([line["result"] for line in stack.lines()], ["panic", "published"])
 
     def test_three_commands_and_the_key_are_all_it_takes(self):
-        # SAM writes the answers into samconfig.toml: a checkout of its own keeps ours as it is.
-        checkout = folder / "checkout"
-        for path in ["template.yaml", "samconfig.toml", ".aws-sam"]:
-            copy = shutil.copytree if (CHECKOUT / path).is_dir() else shutil.copyfile
-            checkout.mkdir(exist_ok=True)
-            copy(CHECKOUT / path, checkout / path)
-        guided = pexpect.spawn(
-            str(SAM), ["deploy", "--guided"], cwd=checkout, encoding="utf-8", timeout=PATIENCE, dimensions=(50, 300)
-        )
-        for question, reply in [
-            ("Parameter WebhookSecret.*: ", KEY),
-            ("Confirm changes before deploy.*: ", ""),
-            ("Disable rollback.*: ", ""),
-            ("has no authentication. Is this okay.*: ", "y"),
-            ("SAM configuration environment.*: ", ""),
-            ("Deploy this changeset.*: ", "y"),
-        ]:
-            # Whatever is asked in between is answered as SAM proposes.
-            while guided.expect([question, r"\]\S*: "]) == 1:
-                guided.sendline("")
-            guided.sendline(reply)
-        guided.expect("Successfully created/updated stack - pollo-webhook")
-        guided.expect(pexpect.EOF)
-        self.assertNotIn(KEY, (checkout / "samconfig.toml").read_text())
+        checkout = Checkout()
+        checkout.guided(WebhookSecret=KEY)
+        self.assertNotIn(KEY, checkout.config.read_text())
         stack = self.take_over("pollo-webhook")
         self.assertEqual((stack.status(KEY), stack.status(NOBODYS_KEY)), (200, 401))
 
