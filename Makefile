@@ -61,7 +61,7 @@ test: tools
 .PHONY: template
 template: python
 	@$(PYTHON) local/tools.py sam checkov
-	.tools/sam/bin/python tests/template.py
+	.tools/sam/bin/python -m tests.template
 
 .PHONY: stack
 stack: python

@@ -26,18 +26,16 @@ import zipfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
-CHECKOUT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(CHECKOUT / "local"))
-
 import boto3
-import operations
-import parts
 import pexpect
 from botocore.exceptions import ClientError
-from certificate import self_signed_certificate
-from leaks import leaks
-from parts import ADDRESS, KEY, PATIENCE, TOOLS
-from pollo import Webhook
+
+from local import parts
+from local.parts import ADDRESS, CHECKOUT, KEY, PATIENCE, TOOLS
+from operate.pollo import NOBODYS_KEY, Webhook
+from tests import operations
+from tests.certificate import self_signed_certificate
+from tests.leaks import leaks
 
 AWS = CHECKOUT / ".tools" / "aws" / "bin" / "ministack"
 SAM = TOOLS / "sam"
@@ -50,7 +48,6 @@ THIRD_ACCOUNT = "333333333333"
 QUOTES = '""'
 
 OTHER_KEY = "YW5vdGhlciBrZXkgb2YgUG9sbG8ncw=="
-NOBODYS_KEY = "bm9ib2R5IGhhcyB0aGlzIGtleQ=="
 SUCCESS = b'{"taskId":"cm9ap1d4e0001","status":"succeed","credit":12}'
 FAILURE = b'{"taskId":"cm9ap1d4e0001","status":"failed"}'
 
@@ -104,12 +101,12 @@ def run(*words, **options):
     return ran.stdout
 
 
-def attempt(*words, cwd=CHECKOUT, account="test"):
+def attempt(*words, cwd=CHECKOUT, account="test", **variables):
     command = [str(word) for word in words]
     return subprocess.run(
         command,
         cwd=cwd,
-        env={**os.environ, "AWS_ACCESS_KEY_ID": account},
+        env={**os.environ, "AWS_ACCESS_KEY_ID": account, **variables},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -342,6 +339,59 @@ class Stack(unittest.TestCase):
         ]
         self.assertEqual(subscription["Endpoint"], "somebody@example.com")
         self.assertEqual([line["result"] for line in stack.lines()], ["published", "published", "signature_mismatch"])
+
+    def operate(self, command, stack, **variables):
+        """Runs an operator's command on `stack`. Gives its exit status and what it prints."""
+        # The emulator's own form of a function's URL, which needs no name to resolve.
+        function = urlsplit(stack.outputs["WebhookUrl"]).netloc.partition(".")[0]
+        url = f"https://{ADDRESS}:{port}/_aws/lambda-url/{function}/"
+        settings = {"STACK": stack.name, "URL": url, "YES": "1", "WEBHOOK_SECRET": KEY, "SSL_CERT_FILE": str(trusted)}
+        ran = attempt(sys.executable, "-m", f"operate.{command}", **{**settings, **variables})
+        return ran.returncode, ran.stdout
+
+    def test_one_command_brings_back_what_an_outage_and_a_late_retry_have_left_in_the_log(self):
+        stack = self.deploy(WebhookSecret=KEY)
+        queue = self.deploy("queue", SUBSCRIBERS / "queue.yaml")
+        topic = stack.outputs["TopicArn"]
+        working = sns.get_topic_attributes(TopicArn=topic)["Attributes"]["Policy"]
+        denied = policy({"Effect": "Deny", "Principal": "*", "Action": "sns:Publish", "Resource": topic})
+        sns.set_topic_attributes(TopicArn=topic, AttributeName="Policy", AttributeValue=denied)
+        video = b'{"taskId":"cm9\\\\1","status":"succeed",\n"generations":[{"url":"https:\\/\\/a.example\\/1.mp4"}]}'
+        for _ in range(11):
+            self.assertEqual(stack.status(KEY, video), 503)
+        sns.set_topic_attributes(TopicArn=topic, AttributeName="Policy", AttributeValue=working)
+        other = b'{"taskId":"cm9ap1d4e0002","status":"succeed"}'
+        late = Webhook(other, KEY, timestamp=str(int(time.time()) - 3600))
+        self.assertEqual(stack.send(late)[0], 401)
+        self.assertEqual(stack.status(KEY, b'{"taskId":"t1","status":"paused"}'), 422)
+        self.assertEqual(stack.status(KEY), 200)
+        self.assertEqual(len(take(queue.outputs["QueueUrl"], 1)), 1)
+
+        status, shown = self.operate("replay", stack, DRY="1")
+        self.assertEqual(status, 0, shown)
+        self.assertRegex(shown, r"not_published \(AuthorizationError\) +11 ")
+        status, replayed = self.operate("replay", stack)
+        self.assertEqual((status, replayed.splitlines()[-1]), (1, "Published 2 of 3."), replayed)
+        bodies = [body for body, _ in take(queue.outputs["QueueUrl"], 2)]
+        self.assertCountEqual(bodies, [video.decode(), other.decode()])
+        status, again = self.operate("replay", stack, DRY="1")
+        self.assertNotIn("not_published", again)
+        self.assertNotIn("timestamp_outside_tolerance", again)
+
+    def test_the_smoke_test_of_a_stack_says_what_is_wrong_with_it(self):
+        stack = self.deploy(WebhookSecret=KEY)
+        status, output = self.operate("smoke", stack)
+        self.assertEqual(status, 0, output)
+        self.assertIn("no confirmed subscription", output)
+        status, output = self.operate("smoke", stack, WEBHOOK_SECRET=OTHER_KEY)
+        self.assertNotEqual(status, 0)
+        self.assertIn("The key is not one of the function's", output)
+        topic = stack.outputs["TopicArn"]
+        denied = policy({"Effect": "Deny", "Principal": "*", "Action": "sns:Publish", "Resource": topic})
+        sns.set_topic_attributes(TopicArn=topic, AttributeName="Policy", AttributeValue=denied)
+        status, output = self.operate("smoke", stack)
+        self.assertNotEqual(status, 0)
+        self.assertIn("AuthorizationError", output)
 
     def test_a_fifo_topic_delivers_each_outcome_once_to_queues_of_both_types(self):
         stack = self.deploy("fifo", WebhookSecret=KEY, TopicType="fifo", ReservedConcurrency="none")

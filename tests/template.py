@@ -14,10 +14,11 @@ from pathlib import Path
 
 import cfnlint.api
 import cfnlint.config
-import operations
 from cfnlint.helpers import REGIONS
 from samtranslator.translator.transform import transform
 from samtranslator.yaml_helper import yaml_parse
+
+from tests import operations
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 MAIN = CHECKOUT / "template.yaml"
