@@ -301,7 +301,7 @@ class EndToEnd(unittest.TestCase):
             lambda: self.function.send(Webhook(SUCCESS, NOBODYS_KEY)),
             lambda: self.function.send(Webhook(SUCCESS, KEY, timestamp=str(now - 600))),
             lambda: self.function.request("GET"),
-            lambda: self.function.send(Webhook(too_large, "bm90IHRoZSBrZXk=")),
+            lambda: self.function.send(Webhook(too_large, NOBODYS_KEY)),
             lambda: self.function.send(Webhook(too_large, KEY)),
             lambda: self.function.send(Webhook(b"[]", KEY)),
         ]:
