@@ -285,23 +285,18 @@ fn parse_timestamp(text: &str) -> Option<i128> {
     Some(date.unix_timestamp_nanos())
 }
 
-/// Pollo's part in the tests of this crate, with another implementation of HMAC.
+#[cfg(test)]
+#[path = "../tests/function/signer.rs"]
+mod signer;
+
 #[cfg(test)]
 pub(crate) mod testing {
+    use super::signer::{KEY, KEY_BYTES, sign};
     use super::*;
-
-    pub(crate) const KEY: &str = "cG9sbG8td2ViaG9vay1wdWJsaXNoZWQtdGVzdC1rZXk=";
-
-    pub(crate) fn sign(key: &[u8], id: &str, timestamp: &str, body: &[u8]) -> String {
-        use ring::hmac;
-        let key = hmac::Key::new(hmac::HMAC_SHA256, key);
-        let content = [id.as_bytes(), b".", timestamp.as_bytes(), b".", body].concat();
-        general_purpose::STANDARD.encode(hmac::sign(&key, &content))
-    }
 
     /// A webhook with `body` that has passed both checks.
     pub(crate) fn fresh(body: &[u8]) -> FreshWebhook<'_> {
-        let signature = sign(b"pollo-webhook-published-test-key", "msg_1", "1767225600", body).leak();
+        let signature = sign(KEY_BYTES, "msg_1", "1767225600", body).leak();
         let webhook = Webhook { id: "msg_1", timestamp: "1767225600", signature, body };
         let verifier = Verifier::new(KEY, Duration::ZERO).unwrap();
         verifier.check_timestamp(verifier.verify(webhook).unwrap(), SystemTime::UNIX_EPOCH).unwrap()
@@ -310,11 +305,10 @@ pub(crate) mod testing {
 
 #[cfg(test)]
 mod tests {
-    use super::testing::{KEY, sign};
+    use super::signer::{KEY, KEY_BYTES, NOW, sign};
     use super::*;
 
     const OTHER_KEY: &str = "YW5vdGhlciBrZXkgb2YgUG9sbG8ncw==";
-    const NOW: u64 = 1_767_225_600; // 2026-01-01T00:00:00Z
     const BODY: &[u8] = br#"{"taskId":"t1","status":"succeed"}"#;
 
     fn at(unix_seconds: u64) -> SystemTime {
@@ -340,7 +334,7 @@ mod tests {
     }
 
     fn check_within(tolerance: Duration, timestamp: &str, now: SystemTime) -> Result<(), TimestampError> {
-        let signature = sign(&key_bytes(KEY), "msg_1", timestamp, BODY);
+        let signature = sign(KEY_BYTES, "msg_1", timestamp, BODY);
         let webhook = Webhook { id: "msg_1", timestamp, signature: &signature, body: BODY };
         let verifier = Verifier::new(KEY, tolerance).unwrap();
         verifier.check_timestamp(verifier.verify(webhook).unwrap(), now).map(drop)
@@ -377,7 +371,7 @@ mod tests {
     fn takes_id_and_timestamp_to_the_byte() {
         let verifier = Verifier::new(KEY, Duration::ZERO).unwrap();
         let (id, timestamp) = (" MSG\u{a0}é/1 ", " 01 ");
-        let signature = &*sign(&key_bytes(KEY), id, timestamp, BODY);
+        let signature = &*sign(KEY_BYTES, id, timestamp, BODY);
         let verified = verifier.verify(Webhook { id, timestamp, signature, body: BODY }).unwrap();
         assert_eq!((verified.id(), verified.timestamp()), (id, timestamp));
         for (id, timestamp) in [(id.trim(), timestamp), (id, timestamp.trim()), (&*id.to_lowercase(), timestamp)] {
@@ -629,7 +623,7 @@ mod tests {
         // `a.1767225600` . `1767225600` . body, read as `a` . `1767225600` . `1767225600.body` has the same signature.
         let verifier = Verifier::new(KEY, Duration::from_secs(300)).unwrap();
         let body = br#"{"taskId":"a.b","status":"succeed"}"#;
-        let signature = sign(&key_bytes(KEY), "id.with.dots", "1767225600", body);
+        let signature = sign(KEY_BYTES, "id.with.dots", "1767225600", body);
         for (id, timestamp, body) in [
             ("id", "with", &br#"dots.1767225600.{"taskId":"a.b","status":"succeed"}"#[..]),
             ("id.with", "dots", &br#"1767225600.{"taskId":"a.b","status":"succeed"}"#[..]),
@@ -640,7 +634,7 @@ mod tests {
             let verified = verifier.verify(webhook).unwrap();
             assert_eq!(verifier.check_timestamp(verified, at(NOW)).map(drop), Err(TimestampError::Unreadable));
         }
-        let signature = sign(&key_bytes(KEY), "id", "2026-01-01T00:00:00.500Z", BODY);
+        let signature = sign(KEY_BYTES, "id", "2026-01-01T00:00:00.500Z", BODY);
         for (id, timestamp, body) in [
             ("id", "2026-01-01T00:00:00", [b"500Z.", BODY].concat()),
             ("id.2026-01-01T00:00:00", "500Z", BODY.to_vec()),

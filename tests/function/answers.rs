@@ -97,7 +97,7 @@ async fn a_signature_that_does_not_match_is_401_whatever_else_is_wrong() {
         vec![event(SUCCEED), event_at("0", SUCCEED), event_at("yesterday", SUCCEED), event("not json"), event("")];
     for event in &mut forged {
         event["headers"]["x-webhook-signature"] =
-            json!(sign(b"another key", "msg_1", &NOW.to_string(), b"another body"));
+            json!(sign(b"another key", "msg_1", NOW.to_string(), b"another body"));
     }
     let mut tampered = event(SUCCEED);
     tampered["body"] = json!(FAILED);
@@ -149,7 +149,7 @@ async fn any_of_several_keys_will_do() {
     assert_eq!(function.receive(&event(SUCCEED)).await.status, 200);
     let mut old = event(SUCCEED);
     old["headers"]["x-webhook-signature"] =
-        json!(sign(b"another key of Pollo's", "msg_1", &NOW.to_string(), SUCCEED.as_bytes()));
+        json!(sign(b"another key of Pollo's", "msg_1", NOW.to_string(), SUCCEED.as_bytes()));
     assert_eq!(function.receive(&old).await.status, 200);
 }
 

@@ -163,7 +163,7 @@ async fn a_forged_body_of_any_size_is_401() {
     let function = Function::start(&[Reply::Accept]).await;
     for bytes in [300_000, 1_200_000] {
         let mut event = event(&outcome_of(bytes));
-        event["headers"]["x-webhook-signature"] = json!(sign(b"another key", "msg_1", &NOW.to_string(), b""));
+        event["headers"]["x-webhook-signature"] = json!(sign(b"another key", "msg_1", NOW.to_string(), b""));
         let answer = function.receive(&event).await;
         assert_eq!((answer.status, &answer.log["result"]), (401, &json!("signature_mismatch")));
         assert_eq!((&answer.log["bodyBytes"], &answer.log["taskId"]), (&json!(bytes), &Value::Null));
@@ -190,7 +190,7 @@ async fn an_authentic_body_that_no_topic_takes_is_413_with_its_task() {
 #[tokio::test]
 async fn a_mismatch_says_whether_the_header_or_the_key_is_to_blame() {
     let function = Function::with(&[Reply::Accept], &[("WEBHOOK_SECRET", TWO_KEYS)]).await;
-    let other = sign(b"another key", "msg_1", &NOW.to_string(), SUCCEED.as_bytes());
+    let other = sign(b"another key", "msg_1", NOW.to_string(), SUCCEED.as_bytes());
     let hexadecimal = "ab".repeat(32);
     for (signature, signatures, detail) in [
         (hexadecimal, 0, "no signature in the header is the Base64 of 32 bytes"),
@@ -226,7 +226,7 @@ async fn keys_one_per_line_are_two_keys() {
             let mut event = event(SUCCEED);
             let key = STANDARD.decode(key).unwrap();
             assert_eq!(key.len(), 33);
-            event["headers"]["x-webhook-signature"] = json!(sign(&key, "msg_1", &NOW.to_string(), SUCCEED.as_bytes()));
+            event["headers"]["x-webhook-signature"] = json!(sign(&key, "msg_1", NOW.to_string(), SUCCEED.as_bytes()));
             assert_eq!(function.receive(&event).await.status, 200, "{separator:?}");
         }
     }

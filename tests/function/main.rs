@@ -12,6 +12,7 @@ mod pollo;
 mod properties;
 mod secrets;
 mod sign;
+mod signer;
 mod sns;
 mod vectors;
 mod wire;

@@ -1,15 +1,12 @@
-//! Pollo's part: webhooks signed with another implementation of HMAC than the function's, as function-URL events.
+//! Pollo's part: signed webhooks, as function-URL events.
 
 use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ring::hmac;
 use serde_json::{Value, json};
 
-/// The key and the time of the sample events.
-pub const KEY: &str = "cG9sbG8td2ViaG9vay1wdWJsaXNoZWQtdGVzdC1rZXk=";
-pub const NOW: u64 = 1_767_225_600;
+pub use crate::signer::{KEY, KEY_BYTES, NOW, sign};
 
 pub fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(NOW)
@@ -18,19 +15,13 @@ pub fn now() -> SystemTime {
 pub const SUCCEED: &str = r#"{"taskId":"cm9ap1d4e0001","status":"succeed"}"#;
 pub const FAILED: &str = r#"{"taskId":"cm9ap1d4e0001","status":"failed"}"#;
 
-pub fn sign(key: &[u8], id: &str, timestamp: &str, body: &[u8]) -> String {
-    let key = hmac::Key::new(hmac::HMAC_SHA256, key);
-    let content = [id.as_bytes(), b".", timestamp.as_bytes(), b".", body].concat();
-    STANDARD.encode(hmac::sign(&key, &content))
-}
-
 /// A signed webhook as the function URL hands it over.
 pub fn event(body: &str) -> Value {
     event_at(&NOW.to_string(), body)
 }
 
 pub fn event_at(timestamp: &str, body: &str) -> Value {
-    let signature = sign(&STANDARD.decode(KEY).unwrap(), "msg_1", timestamp, body.as_bytes());
+    let signature = sign(KEY_BYTES, "msg_1", timestamp, body.as_bytes());
     let mut event = unsigned_event("POST", body);
     event["headers"]["x-webhook-id"] = json!("msg_1");
     event["headers"]["x-webhook-timestamp"] = json!(timestamp);
@@ -42,7 +33,7 @@ pub fn event_at(timestamp: &str, body: &str) -> Value {
 pub fn base64_event(body: &[u8]) -> Value {
     let timestamp = NOW.to_string();
     let mut event = event_at(&timestamp, "");
-    event["headers"]["x-webhook-signature"] = json!(sign(&STANDARD.decode(KEY).unwrap(), "msg_1", &timestamp, body));
+    event["headers"]["x-webhook-signature"] = json!(sign(KEY_BYTES, "msg_1", &timestamp, body));
     event["headers"]["content-type"] = json!("application/octet-stream");
     event["body"] = json!(STANDARD.encode(body));
     event["isBase64Encoded"] = json!(true);
