@@ -10,8 +10,8 @@ import sys
 import time
 from urllib.parse import urlsplit
 
-from local import parts
-from local.parts import KEY, SETTINGS, Broken
+from local import emulators
+from local.emulators import KEY, SETTINGS, Broken
 from operate.pollo import NOBODYS_KEY, Webhook
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
@@ -123,8 +123,8 @@ def main():
     sns_port = port("SNS_PORT", urlsplit(SETTINGS["AWS_ENDPOINT_URL_SNS"]).port if stay else 0)
     print("Starting the emulators of Lambda, SNS and SQS, and building the function", flush=True)
     settings = {name: os.environ[name] for name in ["WEBHOOK_TOLERANCE_SECONDS"] if name in os.environ}
-    with parts.sns(sns_port) as sns:
-        binary = parts.build()
+    with emulators.sns(sns_port) as sns:
+        binary = emulators.build()
         topic = sns.topic("pollo-outcomes")
         queues = [
             sns.subscribed_queue(topic, "everything"),
@@ -136,7 +136,7 @@ def main():
                 FilterPolicy=json.dumps({"credit": [{"numeric": [">=", 10]}]}),
             ),
         ]
-        with parts.function(binary, sns, lambda_port, SNS_TOPIC_ARN=topic, **settings) as function:
+        with emulators.function(binary, sns, lambda_port, SNS_TOPIC_ARN=topic, **settings) as function:
             print(
                 "The topic's queues: everything, only-failed (by the attribute status), costly (by credit in the body)"
             )
@@ -153,4 +153,4 @@ def main():
 
 
 if __name__ == "__main__":
-    parts.run(main)
+    emulators.run(main)

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from local.parts import ADDRESS
+from local.emulators import ADDRESS
 
 
 def self_signed_certificate(folder):

@@ -20,8 +20,8 @@ import time
 import unittest
 from pathlib import Path
 
-from local import parts
-from local.parts import KEY, PATIENCE, TOOLS, Broken
+from local import emulators
+from local.emulators import KEY, PATIENCE, TOOLS, Broken
 from operate.pollo import NOBODYS_KEY, Webhook, key_bytes
 from tests.certificate import self_signed_certificate
 from tests.leaks import leaks
@@ -34,8 +34,8 @@ FAILURE = b'{"taskId":"cm9ap1d4e0001","status":"failed"}'
 
 def setUpModule():
     global binary, sns
-    binary = parts.binary()
-    emulator = parts.sns()
+    binary = emulators.binary()
+    emulator = emulators.sns()
     sns = emulator.__enter__()
     unittest.addModuleCleanup(emulator.__exit__, None, None, None)
 
@@ -120,7 +120,7 @@ def presenting(chain):
 def metrics():
     """The names of the template's metrics and the patterns of the lines that each counts."""
     filters = [
-        r["Properties"] for r in parts.template()["Resources"].values() if r["Type"] == "AWS::Logs::MetricFilter"
+        r["Properties"] for r in emulators.template()["Resources"].values() if r["Type"] == "AWS::Logs::MetricFilter"
     ]
     return {filter["MetricTransformations"][0]["MetricName"]: filter["FilterPattern"] for filter in filters}
 
@@ -154,7 +154,7 @@ class EndToEnd(unittest.TestCase):
             "AWS_SESSION_TOKEN": "token/of+the+role",
             **environment,
         }
-        started = parts.function(binary, sns, **environment)
+        started = emulators.function(binary, sns, **environment)
         self.function = started.__enter__()
         # Of each function of each test, once it has ended.
         self.addCleanup(self.assert_nothing_leaked, self.function)
@@ -516,8 +516,10 @@ class EndToEnd(unittest.TestCase):
                 self.assertEqual(self.send(Webhook(SUCCESS, KEY))[0], 200, variable)
 
     def test_cargo_lambda_reads_the_local_settings(self):
-        port = parts.free_port()
-        with parts.emulator("Lambda", port, [*parts.LAMBDA, "--env-file", parts.LOCAL_ENV, "-P", port]) as part:
+        port = emulators.free_port()
+        with emulators.emulator(
+            "Lambda", port, [*emulators.LAMBDA, "--env-file", emulators.LOCAL_ENV, "-P", port]
+        ) as part:
             part.check()
 
 

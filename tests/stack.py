@@ -30,8 +30,8 @@ import boto3
 import pexpect
 from botocore.exceptions import ClientError
 
-from local import parts
-from local.parts import ADDRESS, CHECKOUT, KEY, PATIENCE, TOOLS
+from local import emulators
+from local.emulators import ADDRESS, CHECKOUT, KEY, PATIENCE, TOOLS
 from operate.pollo import NOBODYS_KEY, Webhook
 from tests import operations
 from tests.certificate import self_signed_certificate
@@ -58,7 +58,7 @@ def setUpModule():
     unittest.addModuleCleanup(stack.close)
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     trusted, key = self_signed_certificate(folder)
-    port = parts.free_port()
+    port = emulators.free_port()
     url = f"https://{ADDRESS}:{port}"
     # The function inherits it, but for its settings, its credentials and the address of the emulator.
     environment = {
@@ -75,7 +75,7 @@ def setUpModule():
         "AWS_ENDPOINT_URL": url,
         "SSL_CERT_FILE": str(trusted),
     }
-    stack.enter_context(parts.emulator("AWS", port, [AWS], env=environment))
+    stack.enter_context(emulators.emulator("AWS", port, [AWS], env=environment))
     os.environ.update(
         AWS_ENDPOINT_URL=url,
         AWS_CA_BUNDLE=str(trusted),
@@ -270,7 +270,7 @@ def send(url, webhook):
 
 def take(url, expected, client=None):
     """Takes `expected` messages out of a queue, and looks whether there are more: pairs of body and attributes."""
-    queue, messages, deadline = parts.Queue(url, url, client or sqs), [], time.monotonic() + PATIENCE
+    queue, messages, deadline = emulators.Queue(url, url, client or sqs), [], time.monotonic() + PATIENCE
     while True:
         messages += queue.take()
         if len(messages) >= expected or time.monotonic() > deadline:

@@ -13,7 +13,7 @@ import time
 from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
 
-from local.parts import ADDRESS, PATIENCE
+from local.emulators import ADDRESS, PATIENCE
 
 # Seconds that each call takes longer than the emulator needs.
 LATENCY = 0.01

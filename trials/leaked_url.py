@@ -6,8 +6,8 @@ The template's defaults cap it, prices are those of docs/operations.md, and what
 
 import json
 
-from local import parts
-from local.parts import CHECKOUT, Broken
+from local import emulators
+from local.emulators import CHECKOUT, Broken
 
 # Requests a second that Lambda lets through for each that may run at once.
 REQUESTS_PER_SECOND = 10
@@ -43,10 +43,10 @@ def longest_line(function):
 
 
 def main():
-    template = parts.template()
+    template = emulators.template()
     at_once = int(template["Parameters"]["ReservedConcurrency"]["Default"])
     gigabytes = template["Resources"]["Function"]["Properties"]["MemorySize"] / 1024
-    with parts.sns() as sns, parts.function(parts.build(), sns) as function:
+    with emulators.sns() as sns, emulators.function(emulators.build(), sns) as function:
         line = longest_line(function)
     requests = at_once * REQUESTS_PER_SECOND * 3600
     logged = requests * (line + PLATFORM_BYTES) / 1e9
@@ -67,4 +67,4 @@ def main():
 
 
 if __name__ == "__main__":
-    parts.run(main)
+    emulators.run(main)

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from local import parts
-from local.parts import KEY, Broken
+from local import emulators
+from local.emulators import KEY, Broken
 from operate.pollo import NOBODYS_KEY, Webhook
 from trials.faults import Fault, proxy
 from trials.sender import RETRIES, deliver
@@ -143,11 +143,11 @@ class World:
         self.binary = binary
         self.timestamps, tolerance = sender
         self.clock = Clock(stack.enter_context(tempfile.TemporaryDirectory()))
-        sns = stack.enter_context(parts.sns(**self.clock.environment))
+        sns = stack.enter_context(emulators.sns(**self.clock.environment))
         arn = sns.topic(topic)
         self.queue = sns.subscribed_queue(arn, topic)
         self.function = stack.enter_context(
-            parts.function(
+            emulators.function(
                 binary,
                 stack.enter_context(proxy(sns, self.policy, self.taken)),
                 SNS_TOPIC_ARN=arn,
@@ -159,7 +159,7 @@ class World:
     def restart(self):
         """A new process, in which nothing is left of the one before."""
         self.kill()
-        started = parts.started([self.binary], self.function.printed, env=self.function.environment)
+        started = emulators.started([self.binary], self.function.printed, env=self.function.environment)
         self.function.process, self.function.reader = self.processes.enter_context(started)
 
     def kill(self):
@@ -294,7 +294,7 @@ def main():
         raise Broken(f"There is no schedule {', '.join(unknown)}: there are {', '.join(NAMES)}.")
     chosen = [NAMES[name] for name in sys.argv[1:] or NAMES]
     cases = [(outage, schedule) for outage in OUTAGES for schedule in chosen if schedule in outage.schedules]
-    binary = parts.binary("--release")
+    binary = emulators.binary("--release")
     columns = list(itertools.product(SENDERS, TOPICS))
     with ThreadPoolExecutor(len(columns)) as threads, contextlib.ExitStack() as stack:
         worlds = list(threads.map(lambda column: World(stack, binary, *column), columns))
@@ -308,4 +308,4 @@ def main():
 
 
 if __name__ == "__main__":
-    parts.run(main)
+    emulators.run(main)

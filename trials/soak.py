@@ -24,8 +24,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from local import parts
-from local.parts import KEY, Broken
+from local import emulators
+from local.emulators import KEY, Broken
 from operate.pollo import NOBODYS_KEY, Webhook
 from tests.leaks import leaks
 from trials.faults import TAKEN, Fault, proxy
@@ -190,15 +190,15 @@ class Topic:
     def __init__(self, stack, binary, name, seed):
         self.name, self.seed, self.faults = name, seed, Faults(seed)
         self.parts = stack.enter_context(contextlib.ExitStack())
-        sns = self.parts.enter_context(parts.sns())
+        sns = self.parts.enter_context(emulators.sns())
         arn = sns.topic(name)
         self.queue = Queue(sns.subscribed_queue(arn, name))
         url = self.parts.enter_context(proxy(sns, self.faults.policy, self.faults.taken.add))
         settings = {"SNS_TOPIC_ARN": arn, "WEBHOOK_TOLERANCE_SECONDS": "300"}
-        self.function = self.parts.enter_context(parts.function(binary, url, **settings))
+        self.function = self.parts.enter_context(emulators.function(binary, url, **settings))
         self.processes = [self.function.process]
         for _ in range(PROCESSES - 1):
-            more = parts.started([binary], self.function.printed, env=self.function.environment)
+            more = emulators.started([binary], self.function.printed, env=self.function.environment)
             self.processes.append(self.parts.enter_context(more)[0])
         self.answers, self.tries, self.valid = [], [], set()
 
@@ -321,7 +321,7 @@ def mebibytes(number):
 def main():
     webhooks = int(sys.argv[1]) if sys.argv[1:] else 100_000
     seed = os.environ.get("SEED", str(random.randrange(1_000_000)))
-    binary = parts.binary("--release")
+    binary = emulators.binary("--release")
     print(f"{webhooks} webhooks, {PROCESSES} processes of the function on each topic, seed {seed}\n", flush=True)
     names = ["standard", "outcomes.fifo"]
     with ThreadPoolExecutor(len(names)) as threads, contextlib.ExitStack() as stack:
@@ -337,4 +337,4 @@ def main():
 
 
 if __name__ == "__main__":
-    parts.run(main)
+    emulators.run(main)

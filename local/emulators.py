@@ -1,5 +1,4 @@
-"""The real parts of a local run: an emulator of SNS and SQS, an emulator of Lambda with its function URLs, and between
-them the function, as it was compiled."""
+"""The compiled function between emulators: Lambda with its function URL in front of it, SNS and SQS behind it."""
 
 import collections
 import contextlib
