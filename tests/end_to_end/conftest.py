@@ -1,0 +1,65 @@
+"""The compiled function under the Lambda emulator, with an emulator of SNS and SQS behind it."""
+
+import contextlib
+import re
+import time
+
+import pytest
+
+from local import emulators
+from tests.leaks import leaks
+
+# What comes after the response, such as a second line or a message from nowhere, comes within this time.
+SETTLING_SECONDS = 0.2
+
+ROLE = {"AWS_SECRET_ACCESS_KEY": "secret/of+the+role", "AWS_SESSION_TOKEN": "token/of+the+role"}
+
+
+@pytest.fixture(scope="session")
+def binary():
+    return emulators.binary()
+
+
+@pytest.fixture(scope="session")
+def sns():
+    with emulators.sns() as sns:
+        yield sns
+
+
+@pytest.fixture
+def start(binary, sns):
+    """Starts a function. At the end, none has written a secret, or a line that the test has not read."""
+    functions = []
+    with contextlib.ExitStack() as running:
+
+        def start(**environment):
+            environment = {"WEBHOOK_TOLERANCE_SECONDS": "300", **ROLE, **environment}
+            functions.append(running.enter_context(emulators.function(binary, sns, **environment)))
+            return functions[-1]
+
+        yield start
+        time.sleep(SETTLING_SECONDS)
+        unread = [line for function in functions for line in function.log_lines()]
+    assert unread == []
+    for function in functions:
+        for text in function.written:
+            assert leaks(text, function.environment) == [], text
+
+
+@pytest.fixture
+def name(request):
+    return re.sub(r"\W", "-", request.node.name.removeprefix("test_"))[:40]
+
+
+@pytest.fixture
+def topic(sns, name):
+    return sns.topic(name)
+
+
+@pytest.fixture
+def queue(sns, topic, name):
+    """A queue that gets everything. At the end, the test has taken all that ever arrived."""
+    queue = sns.subscribed_queue(topic, name)
+    yield queue
+    time.sleep(SETTLING_SECONDS)
+    assert queue.take() == []

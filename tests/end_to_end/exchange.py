@@ -1,0 +1,19 @@
+"""One webhook, its response and its line in the log."""
+
+import json
+import re
+
+SUCCESS = b'{"taskId":"cm9ap1d4e0001","status":"succeed"}'
+FAILURE = b'{"taskId":"cm9ap1d4e0001","status":"failed"}'
+
+REQUEST_ID = re.compile("[0-9a-f-]{36}")
+
+
+def exchange(function, webhook):
+    """Sends `webhook`. Gives the status of the response, its body, and the line in the log."""
+    status, headers, body = function.send(webhook)
+    line = json.loads(function.log())
+    assert headers["Content-Type"] == "application/json"
+    assert line["httpStatus"] == status
+    assert REQUEST_ID.fullmatch(line["requestId"])
+    return status, json.loads(body), line
