@@ -95,6 +95,13 @@ def test_a_url_that_takes_forged_webhooks_is_not_the_functions(stack, function):
     assert status == 1
 
 
+def test_a_response_without_a_message_id_is_a_failure_even_if_a_forged_webhook_is_rejected(stack, function):
+    function.respond = lambda request: verifies(request) if forged(request) else (200, b"<html>")
+    status, printed = stack.run("smoke", YES="1")
+    assert "Nothing was published: this is not the URL of the function." in printed
+    assert status == 1
+
+
 @pytest.mark.parametrize(
     ("status", "logged", "cause"),
     [
