@@ -1,0 +1,28 @@
+"""The templates as SAM translates them."""
+
+import pytest
+
+from tests.template.translation import MAIN, REGION, SUBSCRIBERS, translated
+
+
+@pytest.fixture(scope="session", autouse=True)
+def settings_of_sam():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_DEFAULT_REGION", REGION)
+        patch.setenv("SAM_CLI_TELEMETRY", "0")
+        yield
+
+
+@pytest.fixture
+def template(settings_of_sam):
+    return translated(MAIN)
+
+
+@pytest.fixture
+def function(template):
+    return template["Resources"]["Function"]["Properties"]
+
+
+@pytest.fixture(params=SUBSCRIBERS, ids=lambda path: path.stem)
+def subscriber(settings_of_sam, request):
+    return translated(request.param)

@@ -1,0 +1,55 @@
+"""`sam build`, with a compiler that claims to run on another machine and only records what it is asked for."""
+
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from tests.template.translation import CHECKOUT, MAIN, SAM
+
+pytestmark = pytest.mark.template
+
+
+def program(path, text):
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+
+
+@pytest.mark.parametrize("host", ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu", "aarch64-apple-darwin"])
+@pytest.mark.parametrize(
+    ("architecture", "target"), [("x86_64", "x86_64-unknown-linux-gnu"), ("arm64", "aarch64-unknown-linux-gnu")]
+)
+def test_the_function_is_compiled_for_the_architecture_of_the_template_on_every_machine(
+    tmp_path, host, architecture, target
+):
+    cargo, rustc = [shutil.which(name) for name in ["cargo", "rustc"]]
+    asked = tmp_path / "asked"
+    asked.touch()
+    program(tmp_path / "rustc", f"'{rustc}' \"$@\" | sed 's/^host: .*/host: {host}/'")
+    program(
+        tmp_path / "cargo",
+        f"""case $1 in
+          metadata) exec '{cargo}' "$@";;
+          lambda) exec '{SAM.parent}/cargo-lambda' "$@";;
+          build) echo "$@" >'{asked}'; exit 1;;
+        esac""",
+    )
+    template = tmp_path / "template.yaml"
+    text = MAIN.read_text().replace("CodeUri: .", f"CodeUri: {CHECKOUT}")
+    template.write_text(re.sub(r"(?<=Architectures: )\[\w+\]", f"[{architecture}]", text))
+    command = [SAM, "build", "-t", template, "--build-dir", tmp_path / "built", "--cache-dir", tmp_path]
+    environment = {
+        **os.environ,
+        "PATH": os.pathsep.join([str(tmp_path), str(SAM.parent), os.environ["PATH"]]),
+        # It would install what is missing for another architecture.
+        "RUSTUP": "no-rustup",
+    }
+    built = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=CHECKOUT, check=False)
+    assert re.findall(r"--target (\S+)", asked.read_text()) == [target], built.stderr
+
+
+def test_the_architecture_is_no_parameter_because_sam_build_and_sam_deploy_could_get_different_ones(function):
+    [architecture] = function["Architectures"]
+    assert architecture in ["x86_64", "arm64"]

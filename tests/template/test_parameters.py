@@ -1,0 +1,52 @@
+"""The parameters, and the time-out that is none."""
+
+import re
+
+import pytest
+
+pytestmark = pytest.mark.template
+
+KEY = "cG9sbG8td2ViaG9vay1wdWJsaXNoZWQtdGVzdC1rZXk="
+
+
+def accepts(template, parameter, value):
+    return re.fullmatch(template["Parameters"][parameter]["AllowedPattern"], value) is not None
+
+
+@pytest.mark.parametrize(
+    "keys",
+    ["", KEY, f"whsec_{KEY}", "-_-_-_-_-_-_-_-_-_-_-_", f"{KEY},{KEY}", f" {KEY},\t{KEY} ", f"{KEY}\n{KEY}\r\n"],
+)
+def test_the_key_may_be_one_or_several_in_every_spelling_that_the_function_reads(template, keys):
+    assert accepts(template, "WebhookSecret", keys)
+
+
+@pytest.mark.parametrize("keys", ["not%Base64", f"{KEY};{KEY}", f'"{KEY}"'])
+def test_a_key_that_the_function_cannot_read_is_rejected(template, keys):
+    assert not accepts(template, "WebhookSecret", keys)
+
+
+@pytest.mark.parametrize("accounts", ["", "123456789012", "123456789012,210987654321"])
+def test_subscriber_accounts_are_ids(template, accounts):
+    assert accepts(template, "SubscriberAccounts", accounts)
+
+
+@pytest.mark.parametrize(
+    "accounts",
+    ["*", "12345678901", "123456789012,", "123456789012, 210987654321", "arn:aws:iam::123456789012:root"],
+)
+def test_subscriber_accounts_are_nothing_but_ids(template, accounts):
+    assert not accepts(template, "SubscriberAccounts", accounts)
+
+
+def test_each_parameter_is_in_a_group_and_described_for_the_console(template):
+    groups = template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    grouped = [name for group in groups for name in group["Parameters"]]
+    assert sorted(grouped) == sorted(template["Parameters"])
+    # 4,000 characters are an AWS limit.
+    assert all(0 < len(parameter["Description"]) < 4000 for parameter in template["Parameters"].values())
+
+
+def test_the_function_has_time_for_the_slowest_response_and_a_cold_start(function):
+    # The publisher gives up after 8 seconds, which it checks itself.
+    assert function["Timeout"] >= 8 + 2
