@@ -19,7 +19,6 @@ help:
 	@echo 'make outages     a sender that repeats as Pollo says, through outages of every kind: prints the table'
 	@echo 'make mutants     the code changed in each small way, to see that a test notices'
 	@echo 'make coverage    the lines and branches that the tests run'
-	@echo 'make timing      whether the time of a verification tells anything of the keys'
 	@echo 'make leaked-url  what somebody who knows the URL can make it cost in an hour'
 	@echo 'make sbom        what is in the function, as CycloneDX; writes target/pollo-webhook.cdx.json'
 	@echo 'make reproducible   two builds in two places, which must be the same'
@@ -143,11 +142,6 @@ coverage: python
 	$(COVERAGE) test --locked --branch --no-report
 	$(COVERAGE) report --branch --show-missing-lines --ignore-filename-regex '(tests|examples)/'
 
-.PHONY: timing
-timing:
-	$(BUILD_BENCHES) --profile small -p timing
-	target/small/timing
-
 .PHONY: leaked-url
 leaked-url: tools
 	.tools/emulators/bin/python -m trials.leaked_url
@@ -188,7 +182,7 @@ lint: lints
 	cargo clippy --locked --all-targets -- -D warnings
 	cd benches && cargo fmt --check
 	cd trials/fuzz && cargo fmt --check
-	cd benches && CARGO_TARGET_DIR=$(CURDIR)/target cargo clippy --quiet --locked -p harness -p floor -p timing -- -D warnings
+	cd benches && CARGO_TARGET_DIR=$(CURDIR)/target cargo clippy --quiet --locked -p harness -p floor -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
 	.tools/lints/bin/cargo-deny --locked check bans licenses sources
 	.tools/lints/bin/cargo-deny --locked --manifest-path trials/fuzz/Cargo.toml --config deny.toml check sources
