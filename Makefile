@@ -85,7 +85,6 @@ bench: tools
 	cargo build --release --locked
 	$(BUILD_BENCHES) --release -p harness
 	$(BUILD_BENCHES) --release -p plain
-	$(BUILD_BENCHES) --profile small -p floor
 	! command -v npm >/dev/null || (cd benches/node && npm ci --no-audit --no-fund --loglevel=error && npm run --silent bundle)
 	target/release/harness compare
 	cargo bench --locked --bench verification
@@ -182,7 +181,7 @@ lint: lints
 	cargo clippy --locked --all-targets -- -D warnings
 	cd benches && cargo fmt --check
 	cd trials/fuzz && cargo fmt --check
-	cd benches && CARGO_TARGET_DIR=$(CURDIR)/target cargo clippy --quiet --locked -p harness -p floor -- -D warnings
+	cd benches && CARGO_TARGET_DIR=$(CURDIR)/target cargo clippy --quiet --locked -p harness -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
 	.tools/lints/bin/cargo-deny --locked check bans licenses sources
 	.tools/lints/bin/cargo-deny --locked --manifest-path trials/fuzz/Cargo.toml --config deny.toml check sources

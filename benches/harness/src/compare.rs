@@ -1,4 +1,4 @@
-//! The function beside the same work in Python, in Node, in plain Rust, and without any library: one run, in turn.
+//! The function beside the same work in Python, in Node and in plain Rust: one run, in turn.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -37,7 +37,6 @@ pub fn run() {
     let mut peers = Vec::new();
     for (name, command) in [
         ("pollo-webhook".to_owned(), vec![built("release/pollo-webhook")]),
-        ("no library, the floor".to_owned(), vec![built("small/floor")]),
         ("plain Rust".to_owned(), vec![built("release/plain")]),
         (format!("Node{}, AWS SDK 3", version("node")), vec!["node".into(), built("node/handler.mjs")]),
         (
@@ -52,8 +51,8 @@ pub fn run() {
             left_out.push(name);
         }
     }
-    let rust = ["pollo-webhook", "no library, the floor", "plain Rust"];
-    assert!(peers.iter().map(|peer| &*peer.name).take(3).eq(rust), "`make bench` builds what is missing: {left_out:?}");
+    let rust = ["pollo-webhook", "plain Rust"];
+    assert!(peers.iter().map(|peer| &*peer.name).take(2).eq(rust), "`make bench` builds what is missing: {left_out:?}");
 
     let mut page = format!(
         "# Benchmark\n\nMade by `make bench` on {}, {}: medians of {} starts of each, in turn. Everything is on one \
