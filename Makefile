@@ -12,7 +12,6 @@ help:
 	@echo 'make stack       the template, whole: built, deployed to an emulator of AWS, tried and taken down'
 	@echo 'make guard       the binary: its instructions, its size and the memory that it keeps, held against ceilings'
 	@echo 'make bench       its time and memory, beside Python, Node and plain Rust; writes docs/benchmark.md'
-	@echo 'make curve       its first answer by the memory it is given, which takes root; writes docs/memory.svg'
 	@echo 'make trials      the short trials: fuzz, soak and outages below, as .ci/run has them'
 	@echo 'make fuzz        bytes at random, from the same seed; hours of it with TARGET=event SECONDS=36000'
 	@echo 'make soak        100,000 webhooks with an SNS that fails one time in ten; or WEBHOOKS=...'
@@ -88,12 +87,6 @@ bench: tools
 	! command -v npm >/dev/null || (cd benches/node && npm ci --no-audit --no-fund --loglevel=error && npm run --silent bundle)
 	target/release/harness compare
 	cargo bench --locked --bench verification
-
-.PHONY: curve
-curve:
-	cargo build --release --locked
-	$(BUILD_BENCHES) --release -p harness
-	target/release/harness curve
 
 .PHONY: trials
 trials:

@@ -2,7 +2,6 @@
 
 mod chart;
 mod compare;
-mod curve;
 mod guard;
 mod stage;
 
@@ -36,10 +35,9 @@ fn main() -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words[..] {
         ["compare"] => compare::run(),
-        ["curve"] => curve::run(),
         ["guard", binary] => return guard::run(Path::new(binary)),
         _ => {
-            eprintln!("harness compare | curve | guard BINARY");
+            eprintln!("harness compare | guard BINARY");
             return ExitCode::FAILURE;
         }
     }
