@@ -81,10 +81,10 @@ guard: python
 # Each on its own, so that none gets another's features.
 .PHONY: bench
 bench: tools
+	cd benches/node && npm ci --no-audit --no-fund --loglevel=error && npm run --silent bundle
 	cargo build --release --locked
 	$(BUILD_BENCHES) --release -p harness
 	$(BUILD_BENCHES) --release -p plain
-	! command -v npm >/dev/null || (cd benches/node && npm ci --no-audit --no-fund --loglevel=error && npm run --silent bundle)
 	target/release/harness compare
 	cargo bench --locked --bench verification
 

@@ -6,7 +6,7 @@ const STYLE: &str = "<style>text{font:13px system-ui,sans-serif;fill:#57606a}.ti
     .bar{fill:#8c959f}.ours{fill:#0969da}@media(prefers-color-scheme:dark){text{fill:#9198a1}}</style>";
 
 /// A panel of horizontal bars for each title; the first bar of each is ours.
-pub fn bars(panels: &[(String, Vec<(String, f64)>)]) -> String {
+pub fn bars(panels: &[(&str, Vec<(&str, f64)>)]) -> String {
     const ROW: usize = 22;
     let rows = panels.first().map_or(0, |(_, rows)| rows.len());
     let height = panels.len() * (rows * ROW + 40) + 10;

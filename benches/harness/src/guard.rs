@@ -6,7 +6,7 @@ use std::io::Read as _;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
-use crate::stage::{Function, Stage};
+use crate::stage::{ROOTS, Stage};
 use crate::{checkout, event, output};
 
 const WEBHOOKS: u64 = 20;
@@ -26,12 +26,12 @@ pub fn run(binary: &Path) -> ExitCode {
         "the system's roots are missing: install them (Debian and Ubuntu: apt install ca-certificates)"
     );
     let (webhook, forged) = (event("succeed.json"), event("wrong-signature.json"));
-    let shipped = count(binary, Stage::start_as_shipped, &[]);
+    let shipped = count(binary, &[], &[]);
     // A webhook's figures are differences, all with SSL_CERT_FILE: without it the stage's SNS is not trusted.
-    let named = count(binary, Stage::start, &[]);
-    let first = count(binary, Stage::start, &[(&webhook, 1)]);
-    let webhooks = count(binary, Stage::start, &[(&webhook, 1 + WEBHOOKS)]);
-    let refusals = count(binary, Stage::start, &[(&webhook, 1), (&forged, WEBHOOKS)]);
+    let named = count(binary, ROOTS, &[]);
+    let first = count(binary, ROOTS, &[(&webhook, 1)]);
+    let webhooks = count(binary, ROOTS, &[(&webhook, 1 + WEBHOOKS)]);
+    let refusals = count(binary, ROOTS, &[(&webhook, 1), (&forged, WEBHOOKS)]);
     let size = fs::metadata(binary).expect("a binary").len();
     let counted = [
         ("instructions of the start", shipped),
@@ -72,33 +72,28 @@ pub fn run(binary: &Path) -> ExitCode {
 /// How much memory a process keeps of each webhook, in bytes.
 fn growth(binary: &Path, trace: Option<u64>) -> u64 {
     let events = ["succeed.json", "wrong-signature.json", "not-an-outcome.json"].map(event);
-    let stage = Stage::new(true);
-    let mut function = stage.start(&mut Command::new(binary));
+    let stage = Stage::new();
+    let mut function = stage.start(&mut Command::new(binary), ROOTS);
     function.trace = trace;
     let mut before = 0;
     for (number, event) in (0..MANY + MANY / 10).zip(events.iter().cycle()) {
         if number == MANY / 10 {
-            before = function.own_memory();
+            before = function.memory("RssAnon");
         }
-        let ready = function.wait_until_ready();
-        function.invoke(ready, event);
+        function.invoke(event);
     }
-    function.own_memory().saturating_sub(before) * 1024 / MANY
+    function.memory("RssAnon").saturating_sub(before) * 1024 / MANY
 }
 
-/// `Stage::start` or `Stage::start_as_shipped`.
-type Start = for<'a> fn(&'a Stage, &mut Command) -> Function<'a>;
-
 /// The instructions of a process that answers the events, each as often as is said, and then ends.
-fn count(binary: &Path, start: Start, events: &[(&String, u64)]) -> u64 {
-    let stage = Stage::new(true);
+fn count(binary: &Path, roots: &[&str], events: &[(&String, u64)]) -> u64 {
+    let stage = Stage::new();
     let mut command = Command::new("valgrind");
     command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(binary).stderr(Stdio::piped());
-    let mut function = start(&stage, &mut command);
+    let mut function = stage.start(&mut command, roots);
     for (event, times) in events {
         for _ in 0..*times {
-            let ready = function.wait_until_ready();
-            function.invoke(ready, event);
+            function.invoke(event);
         }
     }
     function.wait_until_ready();

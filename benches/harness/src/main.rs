@@ -1,4 +1,4 @@
-//! Takes the function's time beside other ways of writing it, or counts its instructions.
+//! Measures the function beside other ways of writing it, or counts its instructions.
 
 mod chart;
 mod compare;
@@ -35,21 +35,10 @@ fn main() -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words[..] {
         ["compare"] => compare::run(),
-        ["guard", binary] => return guard::run(Path::new(binary)),
+        ["guard", binary] => guard::run(Path::new(binary)),
         _ => {
             eprintln!("harness compare | guard BINARY");
-            return ExitCode::FAILURE;
+            ExitCode::FAILURE
         }
-    }
-    ExitCode::SUCCESS
-}
-
-fn median(values: &[f64]) -> f64 {
-    let mut values = values.to_vec();
-    values.sort_by(f64::total_cmp);
-    match values.len() {
-        0 => f64::NAN,
-        length if length % 2 == 1 => values[length / 2],
-        length => f64::midpoint(values[length / 2 - 1], values[length / 2]),
     }
 }

@@ -1,32 +1,36 @@
 //! What stands around a function: Lambda's Runtime API on one side and SNS on the other, both on this machine.
 //!
-//! One thread serves both and never sleeps, so that no time of ours is taken for the function's: it has one processor to
-//! itself, and the function the other.
+//! One thread serves both and never sleeps, so that it delays nothing: the harness has one processor to itself, and the
+//! function the other.
 
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::env;
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use std::{env, fs};
 
 use rustls::pki_types::PrivateKeyDer;
-use rustls::{ServerConfig, ServerConnection};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use crate::built;
 
 /// Longest wait for anything.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-const CERTIFICATE: &str = "certificate.pem";
-
 const PUBLISHED: &str = "<PublishResponse><PublishResult><MessageId>m</MessageId></PublishResult></PublishResponse>";
+
+/// The variables with which a function of each language trusts the certificate of the stage's SNS. A function as it is
+/// shipped has none of them, and cannot call that SNS.
+pub const ROOTS: &[&str] = &["SSL_CERT_FILE", "AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"];
 
 pub struct Stage {
     runtime_api: TcpListener,
     sns: TcpListener,
-    tls: Option<Arc<ServerConfig>>,
-    /// Holds the certificate, and goes with the stage.
-    folder: PathBuf,
+    tls: Arc<ServerConfig>,
+    certificate: PathBuf,
 }
 
 /// A function that runs.
@@ -34,39 +38,32 @@ pub struct Function<'a> {
     stage: &'a Stage,
     pub process: Child,
     connections: Vec<Connection>,
-    /// How long SNS has taken for its answers.
-    held: Duration,
+    /// The connection on which the function waits for an event.
+    waiting: Option<usize>,
     pub published: usize,
     /// The number of the trace that the next event belongs to, if they do.
     pub trace: Option<u64>,
 }
 
-/// One answer of the function.
-pub struct Answer {
-    pub status: u16,
-    /// From the event to the answer, less the time that SNS took.
-    pub own: Duration,
-}
+trait Stream: Read + Write {}
+impl<T: Read + Write> Stream for T {}
 
 struct Connection {
-    stream: TcpStream,
-    tls: Option<ServerConnection>,
+    stream: Box<dyn Stream>,
     is_sns: bool,
     inbox: Vec<u8>,
 }
 
 impl Stage {
-    /// SNS over TLS if `over_tls`.
-    pub fn new(over_tls: bool) -> Self {
+    pub fn new() -> Self {
         let listen = || {
             let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
             listener.set_nonblocking(true).expect("a listener that does not block");
             listener
         };
         let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
-        let folder = env::temp_dir().join(format!("pollo-webhook-stage-{}", std::process::id()));
-        fs::create_dir_all(&folder).expect("a folder for the certificate");
-        fs::write(folder.join(CERTIFICATE), made.cert.pem()).expect("a folder to write to");
+        let certificate = built("harness-sns.pem");
+        fs::write(&certificate, made.cert.pem()).expect("a folder to write to");
         let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
         let tls = ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
             .with_safe_default_protocol_versions()
@@ -74,32 +71,20 @@ impl Stage {
             .with_no_client_auth()
             .with_single_cert(vec![made.cert.der().clone()], key)
             .expect("a certificate with its key");
-        Self { runtime_api: listen(), sns: listen(), tls: over_tls.then(|| tls.into()), folder }
+        Self { runtime_api: listen(), sns: listen(), tls: tls.into(), certificate }
     }
 
-    /// Starts a function that trusts the certificate of the stage's SNS.
-    pub fn start(&self, command: &mut Command) -> Function<'_> {
-        self.spawn(command, &["SSL_CERT_FILE", "AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"])
-    }
-
-    /// Starts a function as it is shipped: no variable names roots, so that it cannot call the stage's SNS over TLS.
-    pub fn start_as_shipped(&self, command: &mut Command) -> Function<'_> {
-        self.spawn(command, &[])
-    }
-
-    /// `names_of_roots` are the variables that name the certificate.
-    fn spawn(&self, command: &mut Command, names_of_roots: &[&str]) -> Function<'_> {
-        let port = |listener: &TcpListener| listener.local_addr().expect("an address").port();
-        let scheme = if self.tls.is_some() { "https" } else { "http" };
-        let certificate = self.folder.join(CERTIFICATE);
+    /// Starts a function with the certificate of the stage's SNS in each of the variables `roots`.
+    pub fn start(&self, command: &mut Command, roots: &[&str]) -> Function<'_> {
+        let address = |listener: &TcpListener| listener.local_addr().expect("an address");
         // Nothing else of this machine's: roots that are named here would be read by the function too.
         let inherited = ["PATH", "HOME", "LANG"].into_iter().filter_map(|name| Some((name, env::var_os(name)?)));
         command
             .env_clear()
             .envs(inherited)
-            .env("AWS_LAMBDA_RUNTIME_API", format!("127.0.0.1:{}", port(&self.runtime_api)))
-            .env("AWS_ENDPOINT_URL_SNS", format!("{scheme}://127.0.0.1:{}", port(&self.sns)))
-            .envs(names_of_roots.iter().map(|name| (name, &certificate)))
+            .env("AWS_LAMBDA_RUNTIME_API", address(&self.runtime_api).to_string())
+            .env("AWS_ENDPOINT_URL_SNS", format!("https://{}", address(&self.sns)))
+            .envs(roots.iter().map(|name| (name, &self.certificate)))
             .envs([
                 ("AWS_LAMBDA_FUNCTION_NAME", "pollo-webhook"),
                 ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
@@ -116,26 +101,23 @@ impl Stage {
             .stdin(Stdio::null())
             .stdout(Stdio::null());
         let process = command.spawn().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
-        Function { stage: self, process, connections: Vec::new(), held: Duration::ZERO, published: 0, trace: None }
-    }
-}
-
-impl Drop for Stage {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.folder);
+        Function { stage: self, process, connections: Vec::new(), waiting: None, published: 0, trace: None }
     }
 }
 
 impl Function<'_> {
     /// Waits until the function asks for an event.
-    pub fn wait_until_ready(&mut self) -> Ready {
-        let (connection, path, _) = self.next_call();
-        assert!(path.ends_with("/invocation/next"), "instead of asking for an event: {path}");
-        Ready { connection }
+    pub fn wait_until_ready(&mut self) {
+        if self.waiting.is_none() {
+            let (connection, path, _) = self.next_call();
+            assert!(path.ends_with("/invocation/next"), "instead of asking for an event: {path}");
+            self.waiting = Some(connection);
+        }
     }
 
-    /// Hands over `event` and waits for the answer.
-    pub fn invoke(&mut self, ready: Ready, event: &str) -> Answer {
+    /// Hands over `event` once the function asks for one. Gives the status of the response and the time that it took.
+    pub fn invoke(&mut self, event: &str) -> (u16, Duration) {
+        self.wait_until_ready();
         let trace = self.trace.map_or_else(String::new, |number| {
             self.trace = Some(number + 1);
             format!("Lambda-Runtime-Trace-Id: Root=1-69558b80-{number:024x};Parent=53995c3f42cd8ad8;Sampled=0\r\n")
@@ -147,16 +129,15 @@ impl Function<'_> {
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{event}",
             event.len()
         );
-        self.held = Duration::ZERO;
+        let connection = self.waiting.take().expect("a function that is ready");
         let start = Instant::now();
-        self.connections[ready.connection].send(reply.as_bytes());
+        self.connections[connection].send(&reply);
         let (connection, path, body) = self.next_call();
         let took = start.elapsed();
-        assert!(path.ends_with("/response"), "instead of an answer: {path} {body}");
-        self.connections[connection].send(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n");
-        let status = body.split_once("\"statusCode\":").map(|(_, rest)| rest.trim_start().chars().take(3).collect());
-        let status = status.and_then(|digits: String| digits.parse().ok());
-        Answer { status: status.unwrap_or_else(|| panic!("no statusCode in {body}")), own: took - self.held }
+        assert!(path.ends_with("/response"), "instead of a response: {path} {body}");
+        self.connections[connection].send("HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n");
+        let status = body.split_once("\"statusCode\":").and_then(|(_, rest)| rest.trim_start().get(..3)?.parse().ok());
+        (status.unwrap_or_else(|| panic!("no statusCode in {body}")), took)
     }
 
     /// Serves SNS until the function calls the Runtime API. Gives the connection, the path and the body.
@@ -169,44 +150,29 @@ impl Function<'_> {
                 assert!(matches!(self.process.try_wait(), Ok(None)), "the function has ended");
                 assert!(Instant::now() < deadline, "the function does nothing");
             }
-            for (listener, is_sns) in [(&self.stage.runtime_api, false), (&self.stage.sns, true)] {
-                if let Ok((stream, _)) = listener.accept() {
-                    stream.set_nonblocking(true).expect("a connection that does not block");
-                    stream.set_nodelay(true).expect("a connection without delay");
-                    let tls = self.stage.tls.as_ref().filter(|_| is_sns);
-                    let tls = tls.map(|config| ServerConnection::new(config.clone()).expect("a TLS connection"));
-                    self.connections.push(Connection { stream, tls, is_sns, inbox: Vec::new() });
-                }
+            if let Ok((stream, _)) = self.stage.runtime_api.accept() {
+                self.connections.push(Connection::new(stream, None));
+            }
+            if let Ok((stream, _)) = self.stage.sns.accept() {
+                self.connections.push(Connection::new(stream, Some(&self.stage.tls)));
             }
             for (index, connection) in self.connections.iter_mut().enumerate() {
-                connection.receive();
-                let Some((path, body)) = connection.take_request() else { continue };
+                let Some((path, body)) = connection.receive() else { continue };
                 if !connection.is_sns {
                     return (index, path, body);
                 }
-                let start = Instant::now();
-                let reply = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{PUBLISHED}", PUBLISHED.len());
-                connection.send(reply.as_bytes());
-                self.held += start.elapsed();
                 self.published += usize::from(body.contains("Action=Publish&"));
+                connection.send(&format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{PUBLISHED}", PUBLISHED.len()));
             }
         }
     }
 
-    /// Most memory that the process has had at once, in KiB.
-    pub fn peak_memory(&self) -> u64 {
-        self.memory("VmHWM:")
-    }
-
-    /// The memory that the process has of its own now, without what it shares with its file, in KiB.
-    pub fn own_memory(&self) -> u64 {
-        self.memory("RssAnon:")
-    }
-
-    fn memory(&self, name: &str) -> u64 {
+    /// A line of the process's `status`, in KiB: `VmHWM` is the most memory that it has had at once, `RssAnon` what it has
+    /// of its own now, without what it shares with its file.
+    pub fn memory(&self, name: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("a running process");
-        let line = status.lines().find(|line| line.starts_with(name)).expect("Linux tells it");
-        line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).expect("a number")
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).expect("Linux tells it");
+        line.split_whitespace().next().and_then(|text| text.parse().ok()).expect("a number")
     }
 
     /// The processor time that all its threads have had.
@@ -227,80 +193,40 @@ impl Drop for Function<'_> {
     }
 }
 
-/// The function waits for an event.
-pub struct Ready {
-    connection: usize,
-}
-
 impl Connection {
-    /// Takes in what has come. What a connection that was closed has sent is dropped with it.
-    fn receive(&mut self) {
-        let mut bytes = [0; 65_536];
-        let Some(tls) = &mut self.tls else {
-            if let Ok(count @ 1..) = self.stream.read(&mut bytes) {
-                self.inbox.extend_from_slice(&bytes[..count]);
+    /// With TLS, the connection is to SNS.
+    fn new(stream: TcpStream, tls: Option<&Arc<ServerConfig>>) -> Self {
+        stream.set_nonblocking(true).expect("a connection that does not block");
+        stream.set_nodelay(true).expect("a connection without delay");
+        let stream: Box<dyn Stream> = match tls {
+            None => Box::new(stream),
+            Some(config) => {
+                Box::new(StreamOwned::new(ServerConnection::new(config.clone()).expect("a TLS connection"), stream))
             }
-            return;
         };
-        if !matches!(tls.read_tls(&mut self.stream), Ok(1..)) {
-            return;
-        }
-        tls.process_new_packets().unwrap_or_else(|error| panic!("TLS to SNS failed: {error}"));
-        while let Ok(count @ 1..) = tls.reader().read(&mut bytes) {
-            self.inbox.extend_from_slice(&bytes[..count]);
-        }
-        self.flush();
+        Self { stream, is_sns: tls.is_some(), inbox: Vec::new() }
     }
 
-    fn send(&mut self, bytes: &[u8]) {
-        match &mut self.tls {
-            Some(tls) => {
-                tls.writer().write_all(bytes).expect("room for an answer");
-                self.flush();
-            }
-            None => self.stream.write_all(bytes).expect("an answer fits into the socket's buffer"),
-        }
+    fn send(&mut self, text: &str) {
+        self.stream.write_all(text.as_bytes()).expect("a reply fits into the socket's buffer");
     }
 
-    fn flush(&mut self) {
-        let Some(tls) = &mut self.tls else { return };
-        while tls.wants_write() {
-            match tls.write_tls(&mut self.stream) {
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(_) => return,
-            }
+    /// Takes in what has come. Gives the path and the body of a request, once it is there as a whole.
+    fn receive(&mut self) -> Option<(String, String)> {
+        let mut bytes = [0; 16_384];
+        match self.stream.read(&mut bytes) {
+            Ok(count @ 1..) => self.inbox.extend_from_slice(&bytes[..count]),
+            Err(error) if error.kind() == ErrorKind::InvalidData => panic!("TLS to SNS failed: {error}"),
+            // Nothing has come, or the connection was closed.
+            _ => return None,
         }
-    }
-
-    /// The path and the body of a request, once it is there as a whole.
-    fn take_request(&mut self) -> Option<(String, String)> {
         let end = self.inbox.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
-        let head = String::from_utf8_lossy(&self.inbox[..end]).into_owned();
-        let header = |name: &str| {
-            let mut lines = head.lines().filter_map(|line| line.split_once(':'));
-            lines.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
-        };
-        let mut body = Vec::new();
-        let mut rest = &self.inbox[end..];
-        if header("transfer-encoding").is_some() {
-            loop {
-                let line = rest.windows(2).position(|window| window == b"\r\n")?;
-                let size = usize::from_str_radix(str::from_utf8(&rest[..line]).ok()?, 16).ok()?;
-                let chunk = rest.get(line + 2..line + 2 + size)?;
-                rest = rest.get(line + 2 + size + 2..)?;
-                if size == 0 {
-                    break;
-                }
-                body.extend_from_slice(chunk);
-            }
-        } else {
-            let length = header("content-length").map_or(0, |text| text.parse().expect("a length"));
-            body.extend_from_slice(rest.get(..length)?);
-            rest = &rest[length..];
-        }
-        let path = head.split(' ').nth(1)?.to_owned();
-        self.inbox = rest.to_vec();
-        Some((path, String::from_utf8_lossy(&body).into_owned()))
+        let head = String::from_utf8_lossy(&self.inbox[..end]).to_ascii_lowercase();
+        assert!(!head.contains("\r\ntransfer-encoding:"), "a body in chunks is not read here");
+        let length = head.split_once("\r\ncontent-length:").and_then(|(_, rest)| rest.lines().next());
+        let length: usize = length.map_or(0, |text| text.trim().parse().expect("a length"));
+        let body = String::from_utf8_lossy(self.inbox.get(end..end + length)?).into_owned();
+        self.inbox.drain(..end + length);
+        Some((head.split(' ').nth(1)?.to_owned(), body))
     }
 }
