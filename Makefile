@@ -86,7 +86,6 @@ bench: tools
 	$(BUILD_BENCHES) --release -p harness
 	$(BUILD_BENCHES) --release -p plain
 	target/release/harness compare
-	cargo bench --locked --bench verification
 
 .PHONY: trials
 trials:
