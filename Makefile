@@ -18,7 +18,6 @@ help:
 	@echo 'make outages     a sender that repeats as Pollo says, through outages of every kind: prints the table'
 	@echo 'make mutants     the code changed in each small way, to see that a test notices'
 	@echo 'make coverage    the lines and branches that the tests run'
-	@echo 'make leaked-url  what somebody who knows the URL can make it cost in an hour'
 	@echo 'make sbom        what is in the function, as CycloneDX; writes target/pollo-webhook.cdx.json'
 	@echo 'make reproducible   two builds in two places, which must be the same'
 	@echo 'make smoke       try a deployed function: STACK=pollo-webhook or URL=..., and the key in WEBHOOK_SECRET'
@@ -132,10 +131,6 @@ coverage: python
 	$(COVERAGE) run --locked --branch --no-report --example sign -- --help >/dev/null
 	$(COVERAGE) test --locked --branch --no-report
 	$(COVERAGE) report --branch --show-missing-lines --ignore-filename-regex '(tests|examples)/'
-
-.PHONY: leaked-url
-leaked-url: tools
-	.tools/emulators/bin/python -m trials.leaked_url
 
 .PHONY: sbom
 sbom: .tools/cargo/bin/cargo-cyclonedx
