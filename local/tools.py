@@ -10,10 +10,11 @@ import sys
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+PYTHON = (3, 11)
 
 
 def check_python():
-    if sys.version_info < (3, 11):
+    if sys.version_info < PYTHON:
         found = sys.version.split()[0]
         sys.exit(f"Python {found} is too old: 3.11 or newer is needed, make PYTHON=... names another")
 
