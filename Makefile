@@ -62,7 +62,7 @@ template: python
 .PHONY: stack
 stack: python
 	@$(PYTHON) local/tools.py emulators sam aws
-	.tools/sam/bin/python -m tests.stack
+	.tools/sam/bin/python -m pytest -m stack tests/stack
 	FUNCTION_BINARY=$(CURDIR)/.aws-sam/build/Function/bootstrap .tools/emulators/bin/python -m pytest tests/end_to_end
 
 BUILD_BENCHES = cd benches && CARGO_TARGET_DIR=$(CURDIR)/target cargo build --quiet --locked

@@ -1,0 +1,84 @@
+"""The template built, deployed to an emulator of AWS, called, changed and deleted, as a user does."""
+
+import contextlib
+import os
+
+import pytest
+
+from local import emulators
+from local.emulators import ADDRESS, TOOLS
+from tests.certificate import self_signed_certificate
+from tests.stack.deployment import Checkout, Stack, sam_deploy_stack
+from tests.stack.emulated_aws import ACCOUNT, MINISTACK, REGION, SAM, Aws, run
+
+
+@pytest.fixture(scope="session")
+def aws(tmp_path_factory):
+    """The emulator, and what SAM has built for it."""
+    folder = tmp_path_factory.mktemp("aws")
+    certificate, key = self_signed_certificate(folder)
+    port = emulators.free_port()
+    url = f"https://{ADDRESS}:{port}"
+    # The function inherits it, but for its settings, its credentials and the address of the emulator.
+    of_the_emulator = {
+        "PATH": os.environ["PATH"],
+        "TMPDIR": str(folder),
+        "BIND_HOST": ADDRESS,
+        "GATEWAY_PORT": str(port),
+        "MINISTACK_ACCOUNT_ID": ACCOUNT,
+        "MINISTACK_REGION": REGION,
+        "AUTH": "true",
+        "USE_SSL": "1",
+        "MINISTACK_SSL_CERT": str(certificate),
+        "MINISTACK_SSL_KEY": str(key),
+        "AWS_ENDPOINT_URL": url,
+        "SSL_CERT_FILE": str(certificate),
+    }
+    of_its_clients = {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_CA_BUNDLE": str(certificate),
+        # The emulator takes them for those of the account's root.
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": REGION,
+        "SAM_CLI_TELEMETRY": "0",
+        "PATH": f"{TOOLS}{os.pathsep}{os.environ['PATH']}",
+    }
+    with emulators.emulator("AWS", port, [MINISTACK], env=of_the_emulator), pytest.MonkeyPatch.context() as patch:
+        for name, value in of_its_clients.items():
+            patch.setenv(name, value)
+        run(SAM, "build")
+        yield Aws(port, certificate)
+
+
+@pytest.fixture(autouse=True)
+def account(aws):
+    """The account, in which a test leaves nothing."""
+    before = aws.inventory()
+    yield
+    assert aws.inventory() == before
+
+
+@pytest.fixture
+def cleanup(account):
+    """Registers calls for the end of the test, after its stacks are deleted. The last one comes first."""
+    with contextlib.ExitStack() as calls:
+        yield calls.callback
+
+
+@pytest.fixture
+def deploy(aws, cleanup):
+    """Deploys a stack, or changes it. Gives the stack, and deletes every one at the end."""
+
+    def deploy(name="pollo-webhook", template=None, **parameters):
+        run(*sam_deploy_stack(name, template, **parameters))
+        return Stack(aws, name)
+
+    yield deploy
+    for name in aws.stacks():
+        run(SAM, "delete", "--stack-name", name, "--no-prompts", "--region", REGION)
+
+
+@pytest.fixture
+def checkout(aws, deploy, tmp_path):
+    return Checkout(aws, tmp_path)

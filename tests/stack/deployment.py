@@ -1,0 +1,166 @@
+"""Deploying with SAM, and the stacks that are deployed."""
+
+import json
+import re
+import shutil
+import sys
+from urllib.parse import urlsplit
+
+import pexpect
+
+from local.emulators import ADDRESS, CHECKOUT, KEY, PATIENCE
+from operate.pollo import Webhook
+from tests.leaks import leaks
+from tests.stack.emulated_aws import ACCOUNT, REGION, SAM, attempt, policy, run
+
+SUBSCRIBERS = CHECKOUT / "examples" / "subscribers"
+
+OTHER_KEY = "YW5vdGhlciBrZXkgb2YgUG9sbG8ncw=="
+SUCCESS = b'{"taskId":"cm9ap1d4e0001","status":"succeed","credit":12}'
+FAILURE = b'{"taskId":"cm9ap1d4e0001","status":"failed"}'
+# What SAM wants for an empty value.
+QUOTES = '""'
+
+
+def sam_deploy(*words, **parameters):
+    """The words of `sam deploy`, with parameters on the command line if there are any."""
+    overrides = [f"{name}={value or QUOTES}" for name, value in parameters.items()]
+    option = ["--parameter-overrides"] if overrides else []
+    return [SAM, "deploy", "--no-confirm-changeset", *words, *option, *overrides]
+
+
+def sam_deploy_stack(name, template=None, **parameters):
+    template = ["-t", template, "--capabilities", "CAPABILITY_IAM"] if template else []
+    return sam_deploy("--stack-name", name, "--region", REGION, *template, **parameters)
+
+
+class Stack:
+    """A stack that is deployed."""
+
+    def __init__(self, aws, name, cloudformation=None):
+        self.aws, self.name = aws, name
+        cloudformation = cloudformation or aws.cloudformation
+        [stack] = cloudformation.describe_stacks(StackName=name)["Stacks"]
+        self.outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+        resources = cloudformation.describe_stack_resources(StackName=name)["StackResources"]
+        self.resources = {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in resources}
+        if "TopicPolicy" in self.resources:
+            self.let_the_role_publish()
+
+    def let_the_role_publish(self):
+        """On AWS, aws:PrincipalArn is the ARN of the role; the emulator has that of its session in it."""
+        role = self.resources["Role"]
+        session = f"arn:aws:sts::{ACCOUNT}:assumed-role/{role}/*"
+        self.set_topic_policy(self.topic_policy().replace(f"arn:aws:iam::{ACCOUNT}:role/{role}", session))
+
+    def topic_policy(self):
+        return self.aws.sns.get_topic_attributes(TopicArn=self.outputs["TopicArn"])["Attributes"]["Policy"]
+
+    def set_topic_policy(self, policy):
+        topic = self.outputs["TopicArn"]
+        self.aws.sns.set_topic_attributes(TopicArn=topic, AttributeName="Policy", AttributeValue=policy)
+
+    def let_nobody_publish(self):
+        topic = self.outputs["TopicArn"]
+        self.set_topic_policy(policy({"Effect": "Deny", "Principal": "*", "Action": "sns:Publish", "Resource": topic}))
+
+    def send(self, webhook):
+        return self.aws.send(self.outputs["WebhookUrl"], webhook)
+
+    def status(self, key, body=SUCCESS):
+        return self.send(Webhook(body, key))[0]
+
+    def statuses(self):
+        """The statuses of the responses to a webhook signed with the old key, and to one with the new."""
+        return {"old": self.status(KEY), "new": self.status(OTHER_KEY)}
+
+    def setting(self, name):
+        """A variable of the function's environment."""
+        configuration = self.aws.functions.get_function_configuration(FunctionName=self.outputs["FunctionName"])
+        return configuration["Environment"]["Variables"][name]
+
+    def lines(self):
+        """What the function has logged, without the platform's own lines."""
+        events = self.aws.logs.filter_log_events(logGroupName=self.outputs["LogGroupName"])["events"]
+        messages = [event["message"] for event in events]
+        for message in messages:
+            assert leaks(message, {"WEBHOOK_SECRET": f"{KEY},{OTHER_KEY}"}) == []
+        return [json.loads(message) for message in messages if message.startswith("{")]
+
+    def results(self):
+        return [line["result"] for line in self.lines()]
+
+    def alarms(self):
+        """The alarms by their names in the template."""
+        found = {alarm["AlarmName"]: alarm for alarm in self.aws.cloudwatch.describe_alarms()["MetricAlarms"]}
+        return {name: found[physical] for name, physical in self.resources.items() if physical in found}
+
+    def decision(self, action, resource):
+        """What the policies of the role decide."""
+        role = self.aws.iam.get_role(RoleName=self.resources["Role"])["Role"]["Arn"]
+        [result] = self.aws.iam.simulate_principal_policy(
+            PolicySourceArn=role, ActionNames=[action], ResourceArns=[resource]
+        )["EvaluationResults"]
+        return result["EvalDecision"]
+
+    def operate(self, command, **variables):
+        """Runs an operator's command on the stack. Gives its exit status and what it prints."""
+        # The emulator's own form of a function's URL, which needs no name to resolve.
+        function = urlsplit(self.outputs["WebhookUrl"]).netloc.partition(".")[0]
+        settings = {
+            "STACK": self.name,
+            "URL": f"https://{ADDRESS}:{self.aws.port}/_aws/lambda-url/{function}/",
+            "YES": "1",
+            "WEBHOOK_SECRET": KEY,
+            "SSL_CERT_FILE": str(self.aws.certificate),
+        }
+        ran = attempt(sys.executable, "-m", f"operate.{command}", **{**settings, **variables})
+        return ran.returncode, ran.stdout
+
+
+class Checkout:
+    """What SAM deploys from, with a samconfig.toml of its own, because SAM writes into it."""
+
+    def __init__(self, aws, folder):
+        self.aws, self.folder, self.versions = aws, folder, 0
+        self.config = folder / "samconfig.toml"
+        for name in ["template.yaml", "samconfig.toml"]:
+            shutil.copyfile(CHECKOUT / name, folder / name)
+        shutil.copytree(CHECKOUT / ".aws-sam", folder / ".aws-sam")
+
+    def guided(self, **answers):
+        """`sam deploy --guided`, with those answers for the parameters. Gives the stack."""
+        command = [str(SAM), ["deploy", "--guided"]]
+        sam = pexpect.spawn(*command, cwd=self.folder, encoding="utf-8", timeout=PATIENCE, dimensions=(50, 300))
+        for question, reply in [
+            *((f"Parameter {name}.*: ", value) for name, value in answers.items()),
+            ("Confirm changes before deploy.*: ", ""),
+            ("Disable rollback.*: ", ""),
+            ("has no authentication. Is this okay.*: ", "y"),
+            ("SAM configuration environment.*: ", ""),
+            ("Deploy this changeset.*: ", "y"),
+        ]:
+            # SAM's own proposal is the reply to whatever it asks in between.
+            while sam.expect([question, r"\]\S*: "]) == 1:
+                sam.sendline("")
+            sam.sendline(reply)
+        sam.expect("Successfully created/updated stack - pollo-webhook")
+        sam.expect(pexpect.EOF)
+        return Stack(self.aws, "pollo-webhook")
+
+    def edit(self, **settings):
+        """Changes values in samconfig.toml, as a user does in an editor."""
+        text = self.config.read_text()
+        for name, value in settings.items():
+            text, edits = re.subn(rf'\b{name}=\\"[^"\\]*\\"', rf'{name}=\\"{value}\\"', text)
+            assert edits == 1, f"{name} is {edits} times in {text}"
+        self.config.write_text(text)
+
+    def deploy(self, **overrides):
+        run(*sam_deploy(**overrides), cwd=self.folder)
+
+    def update(self):
+        """Deploys a new version, as after `sam build`."""
+        self.versions += 1
+        (self.folder / ".aws-sam" / "build" / "Function" / "version").write_text(f"{self.versions}")
+        self.deploy()

@@ -1,0 +1,153 @@
+"""The ways to deploy, and what then runs."""
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+
+import boto3
+import pytest
+
+from local.emulators import CHECKOUT, KEY, TOOLS
+from operate.pollo import NOBODYS_KEY, Webhook
+from tests import operations
+from tests.stack.deployment import SUBSCRIBERS, SUCCESS
+from tests.stack.emulated_aws import SAM, policy, run, take
+
+pytestmark = pytest.mark.stack
+
+BUILT = CHECKOUT / ".aws-sam" / "build" / "Function" / "bootstrap"
+REFUSAL = (401, {"error": "signature does not match"})
+
+
+def test_three_commands_and_the_key_are_all_it_takes(checkout):
+    stack = checkout.guided(WebhookSecret=KEY)
+    assert KEY not in checkout.config.read_text()
+    assert (stack.status(KEY), stack.status(NOBODYS_KEY)) == (200, 401)
+
+
+def test_a_setting_lasts_if_it_is_in_samconfig_toml_and_not_if_it_is_on_the_command_line(checkout):
+    stack = checkout.guided(WebhookSecret=KEY, ToleranceSeconds="600")
+    assert stack.setting("WEBHOOK_TOLERANCE_SECONDS") == "600"
+    checkout.edit(ToleranceSeconds="259200")
+    checkout.deploy()
+    assert stack.setting("WEBHOOK_TOLERANCE_SECONDS") == "259200"
+    checkout.update()
+    assert stack.setting("WEBHOOK_TOLERANCE_SECONDS") == "259200"
+    checkout.deploy(ToleranceSeconds="60")
+    assert stack.setting("WEBHOOK_TOLERANCE_SECONDS") == "60"
+    checkout.update()
+    assert stack.setting("WEBHOOK_TOLERANCE_SECONDS") == "259200"
+
+
+def test_what_was_built_is_what_runs_and_a_broken_event_does_not_end_it(aws, deploy):
+    stack = deploy(WebhookSecret=KEY)
+    name = stack.outputs["FunctionName"]
+    deployed = aws.functions.get_function(FunctionName=name)
+    [architecture] = deployed["Configuration"]["Architectures"]
+    archive = aws.download(deployed["Code"]["Location"])
+    bootstrap = zipfile.ZipFile(io.BytesIO(archive)).read("bootstrap")
+    # The header of an ELF file names the machine at byte 18.
+    assert bootstrap[18:20] == {"x86_64": b"\x3e\x00", "arm64": b"\xb7\x00"}[architecture]
+    assert hashlib.sha256(bootstrap).digest() == hashlib.sha256(BUILT.read_bytes()).digest()
+
+    event = json.loads((CHECKOUT / "events/base64-body.json").read_text())
+    event["body"] = "not Base64%"
+    broken = aws.functions.invoke(FunctionName=name, Payload=json.dumps(event))
+    assert broken["FunctionError"] == "Unhandled"
+    assert stack.status(KEY) == 200
+    assert stack.results() == ["panic", "published"]
+
+
+def test_an_event_of_another_format_fails_and_says_so(aws, deploy):
+    stack = deploy(WebhookSecret=KEY)
+
+    def invoke(event):
+        return aws.functions.invoke(FunctionName=stack.outputs["FunctionName"], Payload=json.dumps(event))
+
+    def sample(*words):
+        return json.loads(run(SAM, "local", "generate-event", *words))
+
+    # The format of a function URL and of an HTTP API: a request without Pollo's headers.
+    accepted = invoke(sample("apigateway", "http-api-proxy"))
+    assert "FunctionError" not in accepted
+    assert json.loads(accepted["Payload"].read())["statusCode"] == 400
+    rest = sample("apigateway", "aws-proxy")
+    for event in [rest, {"version": "1.0", **rest}, sample("alb", "request")]:
+        assert invoke(event)["FunctionError"] == "Unhandled"
+    first, *others = stack.lines()
+    assert first["result"] == "header_missing"
+    assert len(others) == 3
+    for line in others:
+        assert "result" not in line
+        assert {"message", "error"} <= set(line)
+
+
+def test_a_topic_that_exists_is_used_and_none_is_created(aws, cleanup, deploy):
+    topic = aws.sns.create_topic(Name="mine")["TopicArn"]
+    cleanup(aws.sns.delete_topic, TopicArn=topic)
+    key = aws.kms.create_key()["KeyMetadata"]["Arn"]
+    stack = deploy(
+        "existing", WebhookSecret=KEY, ExistingTopicArn=topic, TopicKmsKeyArn=key, ReservedConcurrency="none"
+    )
+    assert "Topic" not in stack.resources
+    assert stack.outputs["TopicArn"] == topic
+    queue = deploy("queue", SUBSCRIBERS / "queue.yaml", WebhookStack="existing")
+    assert stack.status(KEY) == 200
+    assert [body for body, _ in take(aws.sqs, queue.outputs["QueueUrl"], 1)] == [SUCCESS.decode()]
+    assert stack.alarms()["UndeliveredOutcomes"]["Dimensions"] == [{"Name": "TopicName", "Value": "mine"}]
+
+
+def test_an_http_api_takes_the_place_of_the_url(aws, deploy, checkout):
+    template = checkout.folder / "http-api.yaml"
+    template.write_text(operations.template_with_http_api().replace("CodeUri: .", f"CodeUri: {BUILT.parent}"))
+    stack = deploy("http-api", template, WebhookSecret=KEY)
+    assert "FunctionUrl" not in stack.resources
+    # The emulator's CloudFormation does not read the OpenAPI document in which SAM writes this.
+    gateway, api = boto3.client("apigatewayv2"), stack.resources["ServerlessHttpApi"]
+    function = aws.functions.get_function(FunctionName=stack.outputs["FunctionName"])["Configuration"]["FunctionArn"]
+    integration = gateway.create_integration(
+        ApiId=api, IntegrationType="AWS_PROXY", IntegrationUri=function, PayloadFormatVersion="2.0"
+    )["IntegrationId"]
+    gateway.create_route(ApiId=api, RouteKey="POST /", Target=f"integrations/{integration}")
+    url = stack.outputs["WebhookUrl"]
+    assert url == f"https://{api}.execute-api.us-east-1.amazonaws.com/"
+    # The emulator's name for it.
+    url = url.replace("us-east-1.amazonaws.com", "localhost")
+    assert aws.send(url, Webhook(SUCCESS, KEY))[0] == 200
+    assert aws.send(url, Webhook(SUCCESS, NOBODYS_KEY)) == REFUSAL
+    assert stack.results() == ["published", "signature_mismatch"]
+
+
+def test_cargo_lambda_deploys_it_too(aws, cleanup, tmp_path):
+    topic = aws.sns.create_topic(Name="pollo-outcomes")["TopicArn"]
+    cleanup(aws.sns.delete_topic, TopicArn=topic)
+    trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    role = aws.iam.create_role(RoleName="by-hand", AssumeRolePolicyDocument=policy(trust))["Role"]["Arn"]
+    cleanup(aws.iam.delete_role, RoleName="by-hand")
+    publish = {"Effect": "Allow", "Action": "sns:Publish", "Resource": topic}
+    aws.iam.put_role_policy(RoleName="by-hand", PolicyName="publish", PolicyDocument=policy(publish))
+    cleanup(aws.iam.delete_role_policy, RoleName="by-hand", PolicyName="publish")
+    settings = tmp_path / "deploy.env"
+    settings.write_text(f'WEBHOOK_SECRET="{KEY}"\nSNS_TOPIC_ARN={topic}\n')
+
+    cargo_lambda = ["env", f"SSL_CERT_FILE={aws.certificate}", TOOLS / "cargo-lambda", "lambda"]
+    run(*cargo_lambda, "build", "--release", "--locked", "--output-format", "zip")
+    built = CHECKOUT / "target" / "lambda" / "pollo-webhook"
+    assert "bootstrap" in zipfile.ZipFile(built / "bootstrap.zip").namelist()
+    run(*cargo_lambda, "build", "--release", "--locked")
+    # What is measured of the one holds for the other.
+    assert (built / "bootstrap").read_bytes() == BUILT.read_bytes()
+    options = ["--enable-function-url", "--memory", "256", "--timeout", "15", "--tracing", "active"]
+    options += ["--role", role, "--env-file", settings, "--endpoint-url", os.environ["AWS_ENDPOINT_URL"]]
+    run(*cargo_lambda, "deploy", *options, "pollo-webhook")
+    cleanup(aws.logs.delete_log_group, logGroupName="/aws/lambda/pollo-webhook")
+    cleanup(aws.functions.delete_function, FunctionName="pollo-webhook")
+
+    url = aws.functions.get_function_url_config(FunctionName="pollo-webhook")["FunctionUrl"]
+    assert aws.send(url, Webhook(SUCCESS, KEY))[0] == 200
+    assert aws.send(url, Webhook(SUCCESS, NOBODYS_KEY)) == REFUSAL
+    statements = json.loads(aws.functions.get_policy(FunctionName="pollo-webhook")["Policy"])["Statement"]
+    # The second, without which a URL made since October 2025 responds with 403, came with cargo-lambda 1.9.2.
+    assert {statement["Action"] for statement in statements} == {"lambda:InvokeFunctionUrl", "lambda:InvokeFunction"}

@@ -1,0 +1,85 @@
+"""Where the key from Pollo comes from, and how it is changed."""
+
+import pytest
+
+from local.emulators import KEY
+from tests import operations
+from tests.stack.deployment import OTHER_KEY, Stack, sam_deploy_stack
+from tests.stack.emulated_aws import attempt
+
+pytestmark = pytest.mark.stack
+
+OLD, BOTH, NEW = [{"old": old, "new": new} for old, new in [(200, 401), (200, 200), (401, 200)]]
+
+
+@pytest.fixture
+def secret(aws, cleanup):
+    """The ARN of a secret of Secrets Manager with the key."""
+    secret = aws.secretsmanager.create_secret(Name="pollo-webhook-key", SecretString=KEY)["ARN"]
+    cleanup(aws.secretsmanager.delete_secret, SecretId=secret, ForceDeleteWithoutRecovery=True)
+    return secret
+
+
+def assert_accepts_now_and_after_an_update(stack, checkout, expected):
+    assert stack.statuses() == expected
+    checkout.update()
+    assert stack.statuses() == expected
+
+
+def test_the_key_is_changed_without_a_gap_and_stays_changed(checkout):
+    stack = checkout.guided(WebhookSecret=KEY)
+    assert stack.statuses() == OLD
+    for keys, expected in [(f"{KEY},{OTHER_KEY}", BOTH), (OTHER_KEY, NEW)]:
+        checkout.deploy(WebhookSecret=keys)
+        assert_accepts_now_and_after_an_update(stack, checkout, expected)
+
+
+def test_the_key_moves_to_secrets_manager_and_back_and_every_update_works(aws, secret, checkout):
+    stack = checkout.guided(WebhookSecret=OTHER_KEY)
+    assert stack.statuses() == NEW
+
+    checkout.edit(WebhookSecretName="pollo-webhook-key")
+    checkout.deploy(WebhookSecret="", WebhookSecretName="pollo-webhook-key")
+    assert_accepts_now_and_after_an_update(stack, checkout, OLD)
+    for value, expected in [(f"{KEY},{OTHER_KEY}", BOTH), (OTHER_KEY, NEW)]:
+        version = aws.secretsmanager.put_secret_value(SecretId=secret, SecretString=value)["VersionId"]
+        checkout.edit(WebhookSecretVersion=version)
+        checkout.deploy()
+        assert_accepts_now_and_after_an_update(stack, checkout, expected)
+
+    checkout.edit(WebhookSecretName="", WebhookSecretVersion="")
+    checkout.deploy(WebhookSecret=KEY, WebhookSecretName="", WebhookSecretVersion="")
+    assert_accepts_now_and_after_an_update(stack, checkout, OLD)
+
+
+@pytest.mark.usefixtures("secret")
+def test_the_key_is_in_secrets_manager_from_the_start(aws, checkout):
+    section = "[default.deploy.parameters]\n"
+    settings = f"{section}{operations.settings_with_secrets_manager()}\n"
+    checkout.config.write_text(checkout.config.read_text().replace(section, settings))
+    checkout.deploy()
+    assert Stack(aws, "pollo-webhook").statuses() == OLD
+
+
+def test_keys_may_be_on_lines_of_their_own(deploy):
+    assert deploy(WebhookSecret=f"{KEY}\n{OTHER_KEY}").statuses() == BOTH
+
+
+@pytest.mark.parametrize(
+    ("parameters", "sentence"),
+    [
+        ({}, "Set exactly one of WebhookSecret and WebhookSecretName"),
+        ({"WebhookSecret": KEY, "WebhookSecretName": "pollo-webhook-key"}, "Set exactly one of WebhookSecret and"),
+        ({"WebhookSecret": KEY, "WebhookSecretVersion": "1"}, "WebhookSecretVersion needs WebhookSecretName"),
+        ({"WebhookSecret": "not%Base64"}, "must be a Base64 key, or several Base64 keys"),
+        ({"WebhookSecret": KEY, "ExistingTopicArn": "mine"}, "must be the ARN of an SNS topic"),
+    ],
+)
+def test_what_is_wrong_in_the_parameters_is_said_in_a_sentence_without_the_key(aws, cleanup, parameters, sentence):
+    refused = attempt(*sam_deploy_stack("refused", **parameters))
+    # There is no stack with which SAM could delete what it has uploaded.
+    for bucket, key in aws.archives():
+        cleanup(aws.s3.delete_object, Bucket=bucket, Key=key)
+    assert refused.returncode != 0
+    assert sentence in " ".join(refused.stdout.split())
+    assert KEY not in refused.stdout

@@ -1,0 +1,109 @@
+"""The examples of subscribers, and who may subscribe and publish."""
+
+import time
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from local.emulators import KEY, PATIENCE
+from operate.pollo import NOBODYS_KEY, Webhook
+from tests.stack.deployment import FAILURE, SUBSCRIBERS, SUCCESS, Stack, sam_deploy_stack
+from tests.stack.emulated_aws import ACCOUNT, REGION, SETTLING_SECONDS, run, take
+
+pytestmark = pytest.mark.stack
+
+OTHER_ACCOUNT = "210987654321"
+THIRD_ACCOUNT = "333333333333"
+
+
+def test_an_outcome_goes_to_its_subscribers_and_a_forged_one_to_none(aws, deploy):
+    stack = deploy(WebhookSecret=KEY)
+    queue = deploy("queue", SUBSCRIBERS / "queue.yaml")
+    function = deploy("function", SUBSCRIBERS / "function.yaml")
+    mail = deploy("mail", SUBSCRIBERS / "mail.yaml", Address="somebody@example.com")
+
+    success = Webhook(SUCCESS, KEY)
+    status, response = stack.send(success)
+    assert (status, list(response)) == (200, ["messageId"])
+    assert stack.status(KEY, FAILURE) == 200
+    assert stack.send(Webhook(SUCCESS, NOBODYS_KEY)) == (401, {"error": "signature does not match"})
+
+    attributes = {
+        "status": "succeed",
+        "taskId": "cm9ap1d4e0001",
+        "webhookId": success.id,
+        "webhookTimestamp": success.timestamp,
+    }
+    deadline = time.monotonic() + PATIENCE
+    while not function.lines() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(SETTLING_SECONDS)
+    assert function.lines() == [{"taskId": "cm9ap1d4e0001", "status": "succeed"}]
+    assert take(aws.sqs, queue.outputs["QueueUrl"], 1) == [(SUCCESS.decode(), attributes)]
+    for subscriber in [queue, function, mail]:
+        assert take(aws.sqs, subscriber.outputs["DeadLetterQueueUrl"], 0) == []
+    subscriptions = aws.sns.list_subscriptions_by_topic(TopicArn=stack.outputs["TopicArn"])["Subscriptions"]
+    assert [s["Endpoint"] for s in subscriptions if s["Protocol"] == "email"] == ["somebody@example.com"]
+    assert stack.results() == ["published", "published", "signature_mismatch"]
+
+
+def test_a_fifo_topic_delivers_each_outcome_once_to_queues_of_both_types(aws, deploy):
+    stack = deploy("fifo", WebhookSecret=KEY, TopicType="fifo", ReservedConcurrency="none")
+    # The emulator's CloudFormation forgets it.
+    topic = stack.outputs["TopicArn"]
+    aws.sns.set_topic_attributes(TopicArn=topic, AttributeName="FifoTopic", AttributeValue="true")
+    queues = [
+        deploy(f"{kind}-queue", SUBSCRIBERS / "queue.yaml", WebhookStack="fifo", QueueType=kind)
+        for kind in ["standard", "fifo"]
+    ]
+    assert [stack.status(KEY) for _ in range(3)] == [200, 200, 200]
+    for queue in queues:
+        assert [body for body, _ in take(aws.sqs, queue.outputs["QueueUrl"], 1)] == [SUCCESS.decode()]
+
+
+def test_an_account_that_is_named_may_subscribe_and_another_may_not(aws, deploy):
+    stack = deploy(WebhookSecret=KEY, SubscriberAccounts=f"{ACCOUNT[::-1]},{OTHER_ACCOUNT}")
+    topic = stack.outputs["TopicArn"]
+    run(*sam_deploy_stack("queue", SUBSCRIBERS / "queue.yaml", TopicArn=topic), account=OTHER_ACCOUNT)
+    # The emulator takes an access key of twelve digits for that of an account's root.
+    other, third = [boto3.Session(account, "test") for account in [OTHER_ACCOUNT, THIRD_ACCOUNT]]
+    queue = Stack(aws, "queue", other.client("cloudformation")).outputs
+    # Its CloudFormation subscribes to no topic of another account. Its SNS does.
+    subscription = {"TopicArn": topic, "Protocol": "sqs", "Endpoint": queue["QueueArn"]}
+    raw = {"RawMessageDelivery": "true"}
+    with pytest.raises(ClientError, match="not authorized to perform: sns:Subscribe"):
+        third.client("sns").subscribe(**subscription, Attributes=raw)
+    assert stack.status(KEY) == 200
+    other.client("sns").subscribe(**subscription, Attributes=raw)
+    assert stack.status(KEY, FAILURE) == 200
+    messages = take(other.client("sqs"), queue["QueueUrl"], 1)
+    assert [body for body, _ in messages] == [FAILURE.decode()]
+    with pytest.raises(ClientError, match="not authorized to perform: sns:Publish"):
+        other.client("sns").publish(TopicArn=topic, Message=SUCCESS.decode())
+
+
+def test_nobody_but_the_function_publishes_and_the_function_does_nothing_else(aws, deploy):
+    stack = deploy(WebhookSecret=KEY)
+    topic = stack.outputs["TopicArn"]
+    with pytest.raises(aws.sns.exceptions.AuthorizationErrorException, match="not authorized to perform"):
+        aws.sns.publish(TopicArn=topic, Message=SUCCESS.decode())
+    group = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:"
+    for action, resource, decision in [
+        ("sns:Publish", topic, "allowed"),
+        ("sns:Publish", topic + "2", "implicitDeny"),
+        ("sns:Subscribe", topic, "implicitDeny"),
+        ("logs:PutLogEvents", f"{group}/aws/lambda/pollo-webhook:log-stream:1", "allowed"),
+        ("logs:PutLogEvents", f"{group}/aws/lambda/other:log-stream:1", "implicitDeny"),
+        ("logs:DeleteLogGroup", f"{group}/aws/lambda/pollo-webhook:*", "implicitDeny"),
+        ("kms:Decrypt", f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1", "implicitDeny"),
+    ]:
+        assert stack.decision(action, resource) == decision, (action, resource)
+
+
+def test_the_role_may_decrypt_its_environment_with_the_key_of_the_user_and_no_other(aws, deploy):
+    key, other = [aws.kms.create_key()["KeyMetadata"]["Arn"] for _ in range(2)]
+    stack = deploy(WebhookSecret=KEY, EnvironmentKmsKeyArn=key)
+    assert stack.decision("kms:Decrypt", key) == "allowed"
+    assert stack.decision("kms:Decrypt", other) == "implicitDeny"
+    assert stack.decision("kms:GenerateDataKey", key) == "implicitDeny"
