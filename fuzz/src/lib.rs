@@ -2,6 +2,8 @@
 
 mod allocated;
 pub mod oracle;
+#[path = "../../tests/function/signer.rs"]
+mod signer;
 
 use std::collections::BTreeMap;
 use std::env::VarError;
@@ -20,11 +22,7 @@ use pollo_webhook::{Config, Handler, MAX_MESSAGE_BYTES, SnsPublisher, log};
 use tokio::runtime::{self, Runtime};
 
 pub use allocated::allocated;
-
-/// The key and the time of the sample events.
-pub const KEY: &str = "cG9sbG8td2ViaG9vay1wdWJsaXNoZWQtdGVzdC1rZXk=";
-pub const KEY_BYTES: &[u8] = b"pollo-webhook-published-test-key";
-pub const NOW: u64 = 1_767_225_600;
+pub use signer::{KEY, KEY_BYTES, NOW, sign};
 
 /// What a request may allocate in all, freed or not: so much whatever it holds, and so much for each byte of its headers
 /// and its body. Twice the most that was measured: 63 KB for the first to be published, and 122 bytes for each byte of a

@@ -3,23 +3,15 @@
 
 use std::collections::HashSet;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use jiter::{JsonErrorType, JsonValue};
 use lambda_http::Request;
 use lambda_http::http::Method;
 use pollo_webhook::{MAX_MESSAGE_BYTES, MAX_TASK_ID_BYTES};
-use ring::hmac;
 
-use crate::{KEY_BYTES, NOW};
+use crate::{KEY_BYTES, NOW, sign};
 
 const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-pub fn sign(key: &[u8], id: &[u8], timestamp: &[u8], body: &[u8]) -> String {
-    let content = [id, b".", timestamp, b".", body].concat();
-    STANDARD.encode(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), &content))
-}
 
 /// What a request holds, readable or not. A header that is missing is empty.
 pub struct Webhook<'a> {
