@@ -1,13 +1,12 @@
 """Outages: a sender that behaves as Pollo's page says, against the compiled function while SNS, the function or the way back
 fails, and what of it arrives. Prints a Markdown table.
 
-    make outages [SCHEDULES=doubling]
+    python -m trials.outages [minute | doubling | svix]...
 
 Waits are jumps of the time of day (libfaketime, Debian's package `faketime`), so that days pass in minutes, with the
 function's real tolerance and the emulator's real five minutes of deduplication. Pollo's page says neither at which intervals
-it tries again nor whether a retry has a timestamp of its own: SCHEDULES are some of those below (all of them, unless named),
-and timestamps are tried both ways. `doubling` alone takes less than a minute. FUNCTION_BINARY takes a function that was built
-already.
+it tries again nor whether a retry has a timestamp of its own: all of the schedules below are tried unless some are named, and
+timestamps both ways. `doubling` alone takes less than a minute. FUNCTION_BINARY names a function that is built already.
 """
 
 import contextlib
