@@ -11,8 +11,10 @@ import time
 from urllib.parse import urlsplit
 
 from local import emulators
-from local.emulators import KEY, SETTINGS, Broken
+from local.emulators import KEY, SETTINGS
+from operate import terminal
 from operate.pollo import NOBODYS_KEY, Webhook
+from operate.terminal import Failure
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
@@ -28,7 +30,7 @@ WEBHOOKS = [
 
 
 def show(label, text):
-    print(f"   {label:<12} {text}", flush=True)
+    print(f"   {label:<12} {text}")
 
 
 def show_queues(taken):
@@ -51,7 +53,7 @@ def stop(*_):
 def port(name, default):
     text = os.environ.get(name, str(default))
     if not text.isdecimal() or int(text) > 65535:
-        raise Broken(f"{name}={text} is no port: it takes a number up to 65535.")
+        raise Failure(f"{name}={text} is no port: it takes a number up to 65535.")
     return int(text)
 
 
@@ -59,7 +61,7 @@ def send_three(function, queues):
     """Gives what went otherwise than expected."""
     wrong = []
     for number, (title, sent, key, status, places) in enumerate(WEBHOOKS, start=1):
-        print(f"\n{number}  {title}", flush=True)
+        print(f"\n{number}  {title}")
         show("sent", sent.decode())
         answered, _, body = function.send(Webhook(sent, key))
         show("answered", f"{answered} {body}")
@@ -95,8 +97,7 @@ Any other (`--help` explains it):
 
 export WEBHOOK_SECRET={KEY}
 cargo run -q --example sign -- curl {function.url} --status failed | sh
-""",
-        flush=True,
+"""
     )
 
 
@@ -107,7 +108,7 @@ def go_on(sns, function, queues):
         # A message belongs to the line with its webhookId, and may lie in its queues a moment before that is logged.
         arrived = {queue.name: messages for queue in queues if (messages := queue.take())}
         if lines or arrived:
-            print(f"\n{time.strftime('%H:%M:%S')}", flush=True)
+            print(f"\n{time.strftime('%H:%M:%S')}")
             for line in lines:
                 show("logged", line)
             show_queues(arrived)
@@ -121,7 +122,7 @@ def main():
     stay = sys.argv[1:] == ["--stay"]
     lambda_port = port("LAMBDA_PORT", 9000 if stay else 0)
     sns_port = port("SNS_PORT", urlsplit(SETTINGS["AWS_ENDPOINT_URL_SNS"]).port if stay else 0)
-    print("Starting the emulators of Lambda, SNS and SQS, and building the function", flush=True)
+    print("Starting the emulators of Lambda, SNS and SQS, and building the function")
     settings = {name: os.environ[name] for name in ["WEBHOOK_TOLERANCE_SECONDS"] if name in os.environ}
     with emulators.sns(sns_port) as sns:
         binary = emulators.build()
@@ -143,7 +144,7 @@ def main():
             wrong = send_three(function, queues)
             print()
             if wrong:
-                raise Broken("\n".join(wrong))
+                raise Failure("\n".join(wrong))
             print("All three went as they must: the outcomes came out of the right queues, the forged one out of none.")
             if stay:
                 invite(function)
@@ -153,4 +154,4 @@ def main():
 
 
 if __name__ == "__main__":
-    emulators.run(main)
+    terminal.run(main)

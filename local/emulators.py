@@ -23,6 +23,8 @@ try:
 except ImportError:
     sys.exit("boto3 or PyYAML is missing: start this through make, which brings it and the emulators")
 
+from operate.terminal import Failure
+
 CHECKOUT = Path(__file__).resolve().parent.parent
 TOOLS = Path(sys.executable).parent
 ADDRESS = "127.0.0.1"
@@ -43,20 +45,6 @@ for name in [name for name in os.environ if name.startswith("AWS_")]:
 os.environ.update(AWS_CONFIG_FILE=os.devnull, AWS_SHARED_CREDENTIALS_FILE=os.devnull)
 for name in ["no_proxy", "NO_PROXY"]:
     os.environ[name] = ",".join(filter(None, [os.environ.get(name), ADDRESS]))
-
-
-class Broken(Exception):
-    """Why a local run cannot go on, as a sentence for the person who started it."""
-
-
-def run(main):
-    """Runs `main` as a program that ends with a sentence if it cannot go on."""
-    try:
-        main()
-    except Broken as broken:
-        sys.exit(f"{broken}")
-    except KeyboardInterrupt:
-        sys.exit("\nInterrupted. Everything is down.")
 
 
 class Template(yaml.SafeLoader):
@@ -80,7 +68,7 @@ def build(*options):
     command = ["cargo", "build", "--locked", "--bin", "pollo-webhook", "--message-format", "json-render-diagnostics"]
     built = subprocess.run([*command, *options], cwd=CHECKOUT, stdout=subprocess.PIPE, check=False)
     if built.returncode != 0:
-        raise Broken("The function does not compile: the lines above say why.")
+        raise Failure("The function does not compile: the lines above say why.")
     messages = map(json.loads, built.stdout.splitlines())
     return next(message["executable"] for message in messages if message.get("executable"))
 
@@ -135,13 +123,13 @@ class Part:
         self.name, self.process, self.port = name, process, port
 
     def check(self):
-        """Raises Broken if it has ended."""
+        """Raises Failure if it has ended."""
         if self.process.poll() is not None:
-            raise Broken(f"{self.name} has ended.")
+            raise Failure(f"{self.name} has ended.")
 
 
 def check_free(service, port):
-    """Raises Broken if somebody else has the port."""
+    """Raises Failure if somebody else has the port."""
     deadline = time.monotonic() + 2
     while True:
         try:
@@ -151,7 +139,7 @@ def check_free(service, port):
             if time.monotonic() > deadline:
                 reason = os.strerror(error.errno)
                 variable = f"{service.upper()}_PORT"
-                raise Broken(
+                raise Failure(
                     f"Port {port} of {ADDRESS} cannot be had ({reason}): {variable}=... names another."
                 ) from None
         time.sleep(0.02)
@@ -162,7 +150,7 @@ def emulator(service, port, command, **options):
     """An emulator whose command makes it listen on `port`."""
     check_free(service, port)
     if not command[0].exists():
-        raise Broken(f"{command[0]} is missing: start this through make, which brings it.")
+        raise Failure(f"{command[0]} is missing: start this through make, which brings it.")
     last = collections.deque(maxlen=20)
     with started(command, last.append, **options) as (process, reader):
         deadline = time.monotonic() + PATIENCE
@@ -172,7 +160,7 @@ def emulator(service, port, command, **options):
                 break
             if process.poll() is not None or time.monotonic() > deadline:
                 reader.join(1)
-                raise Broken("\n".join([f"The emulator of {service} does not start:", *last]))
+                raise Failure("\n".join([f"The emulator of {service} does not start:", *last]))
             time.sleep(0.02)
         yield Part(f"The emulator of {service}", process, port)
 
@@ -261,19 +249,19 @@ class Function:
         self.lines.put(line)
 
     def check(self):
-        """Raises Broken if it or its emulator has ended."""
+        """Raises Failure if it or its emulator has ended."""
         self.emulator.check()
         status = self.process.poll()
         if status is not None:
             self.reader.join(PATIENCE)
-            raise Broken("\n".join([f"The function has ended with status {status}:", *self.log_lines()]))
+            raise Failure("\n".join([f"The function has ended with status {status}:", *self.log_lines()]))
 
     def log(self):
         """The next line of the log, waited for."""
         try:
             return self.lines.get(timeout=PATIENCE)
         except queue.Empty:
-            raise Broken("The function has logged nothing.") from None
+            raise Failure("The function has logged nothing.") from None
 
     def log_lines(self, wait=0):
         """The lines that were logged since the last call, with up to `wait` seconds for the first."""
@@ -304,7 +292,7 @@ class Function:
                 # The emulator waits for a function that is not there.
                 self.check()
                 if time.monotonic() > deadline:
-                    raise Broken(f"The function has not answered within {PATIENCE} seconds.")
+                    raise Failure(f"The function has not answered within {PATIENCE} seconds.")
             answer = connection.getresponse()
             text = answer.read().decode()
             self.written.append(f"{answer.headers}{text}")

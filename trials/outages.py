@@ -22,8 +22,10 @@ from datetime import datetime
 from pathlib import Path
 
 from local import emulators
-from local.emulators import KEY, Broken
+from local.emulators import KEY
+from operate import terminal
 from operate.pollo import NOBODYS_KEY, Webhook
+from operate.terminal import Failure
 from trials.faults import Fault, proxy
 from trials.sender import RETRIES, deliver
 
@@ -93,7 +95,7 @@ class Clock:
     def __init__(self, folder):
         libraries = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
         if not libraries:
-            raise Broken("libfaketime is missing: apt-get install faketime")
+            raise Failure("libfaketime is missing: apt-get install faketime")
         self.file = Path(folder) / "offset"
         self.environment = {
             "LD_PRELOAD": str(libraries[0]),
@@ -116,7 +118,7 @@ class Clock:
 
     def check(self, part, seconds):
         if abs(seconds - self.now()) > AGREEMENT:
-            raise Broken(f"{part} is {self.now() - seconds:.0f} seconds behind: the clock's jumps do not reach it.")
+            raise Failure(f"{part} is {self.now() - seconds:.0f} seconds behind: the clock's jumps do not reach it.")
 
 
 @dataclass
@@ -194,7 +196,7 @@ class World:
             timestamp = first if self.timestamps == "kept" else now
             status = self.send(Webhook(body, KEY, id=f"msg_{task}", timestamp=str(int(timestamp))))
             if self.send(Webhook(forged, NOBODYS_KEY, timestamp=str(int(now)))) != 401:
-                raise Broken("A forged webhook was not answered 401.")
+                raise Failure("A forged webhook was not answered 401.")
             return None if self.what is UNHEARD else status
 
         with contextlib.ExitStack() as self.processes:
@@ -207,7 +209,7 @@ class World:
         """Gives the status of the answer, or None if the function was killed meanwhile, and is back now."""
         try:
             status, _, _ = self.function.send(webhook)
-        except Broken:
+        except Failure:
             if self.what not in [KILLED_BEFORE, KILLED_AFTER]:
                 raise
             self.restart()
@@ -224,13 +226,13 @@ class World:
         ).get("Messages", []):
             for message in received:
                 if message["Body"].encode() != body:
-                    raise Broken(f"Something else than the webhook has arrived: {message['Body']}")
+                    raise Failure(f"Something else than the webhook has arrived: {message['Body']}")
                 arrivals.append(int(message["Attributes"]["SentTimestamp"]) / 1000)
                 sqs.delete_message(QueueUrl=self.queue.url, ReceiptHandle=message["ReceiptHandle"])
         for arrival in arrivals:
             nearest = min(self.published, key=lambda published: abs(published - arrival))
             if abs(nearest - arrival) > AGREEMENT:
-                raise Broken(
+                raise Failure(
                     f"A message has arrived {nearest - arrival:.0f} seconds before it was published, by SQS's clock."
                 )
         return sorted(arrivals)
@@ -290,7 +292,7 @@ def table(cases, results):
 def main():
     unknown = set(sys.argv[1:]) - set(NAMES)
     if unknown:
-        raise Broken(f"There is no schedule {', '.join(unknown)}: there are {', '.join(NAMES)}.")
+        raise Failure(f"There is no schedule {', '.join(unknown)}: there are {', '.join(NAMES)}.")
     chosen = [NAMES[name] for name in sys.argv[1:] or NAMES]
     cases = [(outage, schedule) for outage in OUTAGES for schedule in chosen if schedule in outage.schedules]
     binary = emulators.binary("--release")
@@ -303,8 +305,8 @@ def main():
     print("\nunheard: it has arrived, but the sender has never heard 200, and takes it for failed")
     wrong = [sentence for case in cases for sentence in broken_rules(case, results[case])]
     if wrong:
-        raise Broken("\n".join(wrong))
+        raise Failure("\n".join(wrong))
 
 
 if __name__ == "__main__":
-    emulators.run(main)
+    terminal.run(main)

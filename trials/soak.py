@@ -24,8 +24,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from local import emulators
-from local.emulators import KEY, Broken
+from local.emulators import KEY
+from operate import terminal
 from operate.pollo import NOBODYS_KEY, Webhook
+from operate.terminal import Failure
 from tests.leaks import leaks
 from trials.faults import TAKEN, Fault, proxy
 from trials.sender import RETRIES, deliver
@@ -300,7 +302,7 @@ def main():
     webhooks = int(sys.argv[1]) if sys.argv[1:] else 100_000
     seed = os.environ.get("SEED", str(random.randrange(1_000_000)))
     binary = emulators.binary("--release")
-    print(f"{webhooks} webhooks, {PROCESSES} processes of the function on each topic, seed {seed}\n", flush=True)
+    print(f"{webhooks} webhooks, {PROCESSES} processes of the function on each topic, seed {seed}\n")
     names = ["standard", "outcomes.fifo"]
     with ThreadPoolExecutor(len(names)) as threads, contextlib.ExitStack() as stack:
         topics = list(threads.map(lambda name: Topic(stack, binary, name, seed), names))
@@ -310,9 +312,9 @@ def main():
         print(f"{figure:<26}{standard[0].get(figure, 0):>10}{fifo[0].get(figure, 0):>10}")
     wrong = standard[1] + fifo[1]
     if wrong:
-        raise Broken("\n".join(wrong))
+        raise Failure("\n".join(wrong))
     print("\nExactly the valid ones have arrived, each call left its line, and the memory is flat but for trace ids.")
 
 
 if __name__ == "__main__":
-    emulators.run(main)
+    terminal.run(main)

@@ -8,8 +8,9 @@ import time
 import pytest
 
 from local import emulators
-from local.emulators import CHECKOUT, KEY, Broken
+from local.emulators import CHECKOUT, KEY
 from operate.pollo import NOBODYS_KEY, Webhook, key_bytes
+from operate.terminal import Failure
 from tests.end_to_end.exchange import REQUEST_ID, SUCCESS, exchange
 from tests.leaks import leaks
 
@@ -98,7 +99,7 @@ def test_each_line_is_counted_by_the_metrics_that_are_meant_for_it(start, topic,
 )
 def test_a_wrong_setting_stops_the_start_with_one_line_that_names_it(start, binary, variable, value):
     function = start(**{variable: value})
-    with pytest.raises(Broken, match=variable):
+    with pytest.raises(Failure, match=variable):
         function.request("GET")
     assert function.process.wait() != 0
     ended = subprocess.run([binary], env=function.environment, capture_output=True, text=True, timeout=60, check=False)
