@@ -21,7 +21,7 @@ try:
     import boto3
     import yaml
 except ImportError:
-    sys.exit("boto3 or PyYAML is missing: start this through make, which brings it and the emulators")
+    sys.exit("boto3 or PyYAML is missing: run this through make, which installs it and the emulators")
 
 from operate.terminal import Failure
 
@@ -36,10 +36,10 @@ SETTINGS = dict(re.findall(r'^(\w+)="?(.*?)"?$', LOCAL_ENV.read_text(), re.MULTI
 KEY = SETTINGS["WEBHOOK_SECRET"]
 REGION = SETTINGS["AWS_REGION"]
 
-# Longest wait for a part to start and for an answer, in seconds. Nothing takes a tenth of it, but on a busy machine.
+# Longest wait for a start and for a response, in seconds. Only a busy machine needs a tenth of it.
 PATIENCE = 60
 
-# Whatever settings this machine has, nothing of the trial may reach AWS, and a proxy is for other addresses.
+# Nothing may reach AWS, whatever this machine's settings are, and no proxy may be used for the emulators.
 for name in [name for name in os.environ if name.startswith("AWS_")]:
     del os.environ[name]
 os.environ.update(AWS_CONFIG_FILE=os.devnull, AWS_SHARED_CREDENTIALS_FILE=os.devnull)
@@ -64,93 +64,85 @@ def binary(*options):
 
 
 def build(*options):
-    """Compiles the function. Gives its path."""
+    """Compiles the function, and what `options` add. Gives the function's path."""
     command = ["cargo", "build", "--locked", "--bin", "pollo-webhook", "--message-format", "json-render-diagnostics"]
     built = subprocess.run([*command, *options], cwd=CHECKOUT, stdout=subprocess.PIPE, check=False)
     if built.returncode != 0:
         raise Failure("The function does not compile: the lines above say why.")
     messages = map(json.loads, built.stdout.splitlines())
-    return next(message["executable"] for message in messages if message.get("executable"))
+    return {m["target"]["name"]: m["executable"] for m in messages if m.get("executable")}["pollo-webhook"]
 
 
 @contextlib.contextmanager
 def started(command, printed, **options):
     """A process that ends with the block, and the thread that calls `printed` with each line that it prints."""
-    process = subprocess.Popen(
-        [str(word) for word in command],
-        cwd=CHECKOUT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        # A group of its own, with whatever it starts: a Ctrl-C shall reach it through us alone.
-        start_new_session=True,
-        **options,
-    )
-    reader = threading.Thread(target=lambda: [printed(line.rstrip("\n")) for line in process.stdout])
-    reader.start()
-    try:
-        yield process, reader
-    finally:
-        with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait(5)
-        # Whatever of the group is left.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        reader.join()
-        process.stdout.close()
+    with (
+        # Kills its group when its input ends: with the block, or when this process is killed. Ctrl-C does not reach it.
+        subprocess.Popen(["sh", "-c", "read end; kill -KILL 0"], stdin=subprocess.PIPE, process_group=0) as leader,
+        subprocess.Popen(
+            [str(word) for word in command],
+            cwd=CHECKOUT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            process_group=leader.pid,
+            **options,
+        ) as process,
+    ):
+        reader = threading.Thread(target=lambda: [printed(line.rstrip("\n")) for line in process.stdout], daemon=True)
+        reader.start()
+        try:
+            yield process, reader
+        finally:
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(5)
+            leader.communicate()
+            reader.join()
 
 
-# Those below the ones that connections go out from, which could take a port before its server does; in random order, for
-# other runs at the same time.
+# Below the ephemeral ports, one of which could be taken before its server starts; in random order, for runs at the same time.
 PORTS = random.sample(range(20_000, 32_000), 12_000)
 
 
 def free_port():
-    """A port that nobody has, and that is given to nobody else."""
+    """A port that nobody uses, and that no other call gives."""
     while True:
         port = PORTS.pop()
         with contextlib.suppress(OSError), socket.create_server((ADDRESS, port)):
             return port
 
 
-class Part:
-    """A process and the port on which it is reached."""
+class Emulator:
+    """A process and the port on which it listens."""
 
     def __init__(self, name, process, port):
         self.name, self.process, self.port = name, process, port
 
     def check(self):
         """Raises Failure if it has ended."""
-        if self.process.poll() is not None:
-            raise Failure(f"{self.name} has ended.")
+        check(self.name, self.process)
 
 
-def check_free(service, port):
-    """Raises Failure if somebody else has the port."""
-    deadline = time.monotonic() + 2
-    while True:
-        try:
-            return socket.create_server((ADDRESS, port)).close()
-        except OSError as error:
-            # What another thread has just started may have it for a moment, from before it becomes a program of its own.
-            if time.monotonic() > deadline:
-                reason = os.strerror(error.errno)
-                variable = f"{service.upper()}_PORT"
-                raise Failure(
-                    f"Port {port} of {ADDRESS} cannot be had ({reason}): {variable}=... names another."
-                ) from None
-        time.sleep(0.02)
+def check(name, process, lines=list):
+    """Raises Failure if `process` has ended, with the `lines` that it has printed."""
+    status = process.poll()
+    if status is not None:
+        end = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"has ended with status {status}"
+        raise Failure(followed(f"{name} {end}", lines()))
+
+
+def followed(sentence, lines):
+    return "\n".join([f"{sentence}:", *lines]) if lines else f"{sentence}."
 
 
 @contextlib.contextmanager
 def emulator(service, port, command, **options):
     """An emulator whose command makes it listen on `port`."""
-    check_free(service, port)
     if not command[0].exists():
-        raise Failure(f"{command[0]} is missing: start this through make, which brings it.")
+        raise Failure(f"{command[0]} is missing: run this through make, which installs it.")
+    name = f"The emulator of {service}"
     last = collections.deque(maxlen=20)
     with started(command, last.append, **options) as (process, reader):
         deadline = time.monotonic() + PATIENCE
@@ -160,9 +152,9 @@ def emulator(service, port, command, **options):
                 break
             if process.poll() is not None or time.monotonic() > deadline:
                 reader.join(1)
-                raise Failure("\n".join([f"The emulator of {service} does not start:", *last]))
+                raise Failure(followed(f"{name} does not start", last))
             time.sleep(0.02)
-        yield Part(f"The emulator of {service}", process, port)
+        yield Emulator(name, process, port)
 
 
 @contextlib.contextmanager
@@ -170,19 +162,19 @@ def sns(port=None, **environment):
     """SNS, and SQS for the queues behind its topics, on `port` or else on any that is free."""
     port = port or free_port()
     command = [TOOLS / "python", "-m", "moto.server", "-H", ADDRESS, "-p", port]
-    with emulator("SNS", port, command, env={**os.environ, **environment}) as part:
-        yield Sns(part)
+    with emulator("SNS", port, command, env={**os.environ, **environment}) as running:
+        yield Sns(running)
 
 
 @contextlib.contextmanager
 def function(binary, sns, lambda_port=None, **environment):
     """The compiled function, with Lambda in front of it and `sns` behind it."""
     lambda_port = lambda_port or free_port()
-    with emulator("Lambda", lambda_port, [*LAMBDA, "-P", lambda_port]) as part:
-        # Nothing of this machine's environment is in it, and no address but the emulators'. It goes by the name of its
-        # binary, because the emulator knows no others.
+    with emulator("Lambda", lambda_port, [*LAMBDA, "-P", lambda_port]) as running:
+        # Nothing of this machine's environment is in it, and no address but the emulators'. The emulator accepts no other
+        # function name than that of the binary.
         environment = {
-            "AWS_LAMBDA_RUNTIME_API": f"http://{ADDRESS}:{part.port}/.rt/pollo-webhook",
+            "AWS_LAMBDA_RUNTIME_API": f"http://{ADDRESS}:{running.port}/.rt/pollo-webhook",
             "AWS_LAMBDA_FUNCTION_NAME": "pollo-webhook",
             "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
@@ -190,15 +182,15 @@ def function(binary, sns, lambda_port=None, **environment):
             "AWS_ENDPOINT_URL_SNS": sns.url,
             **environment,
         }
-        function = Function(part, environment)
+        function = Function(running, environment)
         with started([binary], function.printed, env=environment) as (function.process, function.reader):
             yield function
 
 
 class Sns:
-    def __init__(self, part):
-        self.check = part.check
-        self.url = f"http://{ADDRESS}:{part.port}"
+    def __init__(self, emulator):
+        self.check = emulator.check
+        self.url = f"http://{ADDRESS}:{emulator.port}"
         session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name=REGION)
         self.sns, self.sqs = [session.client(service, endpoint_url=self.url) for service in ["sns", "sqs"]]
 
@@ -240,7 +232,7 @@ class Function:
     def __init__(self, emulator, environment):
         self.emulator, self.environment = emulator, environment
         self.lines = queue.Queue()
-        # All lines and all answers, for who wants to see that something is in none of them.
+        # All lines and all responses, for tests of what is in none of them.
         self.written = []
         self.url = f"http://{ADDRESS}:{emulator.port}/lambda-url/pollo-webhook/"
 
@@ -251,10 +243,11 @@ class Function:
     def check(self):
         """Raises Failure if it or its emulator has ended."""
         self.emulator.check()
-        status = self.process.poll()
-        if status is not None:
-            self.reader.join(PATIENCE)
-            raise Failure("\n".join([f"The function has ended with status {status}:", *self.log_lines()]))
+        check("The function", self.process, self.last_lines)
+
+    def last_lines(self):
+        self.reader.join(PATIENCE)
+        return self.log_lines()
 
     def log(self):
         """The next line of the log, waited for."""
@@ -273,14 +266,14 @@ class Function:
         return lines
 
     def request(self, method, body=b"", headers=None):
-        """Sends a request to the function URL. Gives the answer's status, headers and body."""
+        """Sends a request to the function URL. Gives the response's status, headers and body."""
         return self._http(method, "/lambda-url/pollo-webhook/", body, headers or {})
 
     def send(self, webhook):
         return self.request("POST", webhook.body, webhook.headers())
 
     def invoke(self, event):
-        """Hands over an event, as Lambda's own API does. Gives the answer's status, headers and body."""
+        """Hands over an event, as Lambda's own API does. Gives the response's status, headers and body."""
         return self._http("POST", "/2015-03-31/functions/pollo-webhook/invocations", event, {})
 
     def _http(self, method, path, body, headers):
@@ -289,11 +282,11 @@ class Function:
             connection.request(method, path, body, headers)
             deadline = time.monotonic() + PATIENCE
             while not select.select([connection.sock], [], [], 0.1)[0]:
-                # The emulator waits for a function that is not there.
+                # The emulator waits for a function even if there is none.
                 self.check()
                 if time.monotonic() > deadline:
-                    raise Failure(f"The function has not answered within {PATIENCE} seconds.")
-            answer = connection.getresponse()
-            text = answer.read().decode()
-            self.written.append(f"{answer.headers}{text}")
-            return answer.status, answer.headers, text
+                    raise Failure(f"The function has not responded within {PATIENCE} seconds.")
+            response = connection.getresponse()
+            text = response.read().decode()
+            self.written.append(f"{response.headers}{text}")
+            return response.status, response.headers, text
