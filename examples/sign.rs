@@ -28,10 +28,10 @@ use sha2::Sha256;
 #[command(after_help = "\
 Examples:
   export WEBHOOK_SECRET=cG9sbG8td2ViaG9vay1wdWJsaXNoZWQtdGVzdC1rZXk=
-  cargo run -q --example sign -- event > succeed.json
-  cargo run -q --example sign -- event --status failed --base64 > failed.json
-  cargo run -q --example sign -- curl https://abc.lambda-url.us-east-1.on.aws/ | sh
-  cargo run -q --example sign -- curl http://127.0.0.1:9000/lambda-url/pollo-webhook/ --tampered | sh")]
+  cargo run --example sign -- event > succeed.json
+  cargo run --example sign -- event --status failed --base64 > failed.json
+  cargo run --example sign -- curl https://abc.lambda-url.us-east-1.on.aws/ | sh
+  cargo run --example sign -- curl http://127.0.0.1:9000/ --tampered | sh")]
 struct Cli {
     #[command(subcommand)]
     print: Print,

@@ -234,7 +234,7 @@ class Function:
         self.lines = queue.Queue()
         # All lines and all responses, for tests of what is in none of them.
         self.written = []
-        self.url = f"http://{ADDRESS}:{emulator.port}/lambda-url/pollo-webhook/"
+        self.url = f"http://{ADDRESS}:{emulator.port}/"
 
     def printed(self, line):
         self.written.append(line)
@@ -267,7 +267,7 @@ class Function:
 
     def request(self, method, body=b"", headers=None):
         """Sends a request to the function URL. Gives the response's status, headers and body."""
-        return self._http(method, "/lambda-url/pollo-webhook/", body, headers or {})
+        return self._http(method, "/", body, headers or {})
 
     def send(self, webhook):
         return self.request("POST", webhook.body, webhook.headers())

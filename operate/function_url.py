@@ -4,12 +4,8 @@ import http.client
 import json
 import urllib.request
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from operate.terminal import Failure, printable
-
-# The local emulator waits for a function of any other name.
-LOCAL_PATH = "/lambda-url/pollo-webhook/"
 
 # The function's own responses are shorter.
 MAX_RESPONSE_BYTES = 10_000
@@ -22,7 +18,6 @@ class Unreachable(Failure):
 
 @dataclass(frozen=True)
 class Response:
-    url: str
     status: int
     text: str
 
@@ -54,7 +49,7 @@ class Response:
             case 403:
                 return "The URL is not public: one of its two permissions is missing, or a policy forbids such URLs."
             case 404:
-                return f"There is no function at this URL.{hint(self.url)}"
+                return "There is no function at this URL."
             case 413:
                 return "The message is larger than SNS accepts."
             case 422:
@@ -85,17 +80,9 @@ def post(url, webhook, timeout):
     try:
         request = urllib.request.Request(url, webhook.body, webhook.headers(), method="POST")
         with urllib.request.build_opener(EveryStatus).open(request, timeout=timeout) as response:
-            return Response(url, response.status, response.read(MAX_RESPONSE_BYTES).decode(errors="replace"))
+            return Response(response.status, response.read(MAX_RESPONSE_BYTES).decode(errors="replace"))
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
         if isinstance(reason, TimeoutError):
-            raise Unreachable(f"No response from {url} within {timeout} seconds.{hint(url)}") from None
+            raise Unreachable(f"No response from {url} within {timeout} seconds.") from None
         raise Unreachable(f"{url} cannot be reached: {reason or type(error).__name__}") from None
-
-
-def hint(url):
-    """What to look at if a URL on this machine does not respond."""
-    parts = urlsplit(url)
-    if parts.hostname in {"127.0.0.1", "localhost", "::1"} and parts.path != LOCAL_PATH:
-        return f" The URL of the local emulator has the path {LOCAL_PATH}."
-    return ""

@@ -13,15 +13,7 @@ from tests.operate.http_double import serving
 WEBHOOK = Webhook(b"{}", KEY)
 
 
-@pytest.mark.parametrize(
-    ("path", "hint"),
-    [
-        ("", " The URL of the local emulator has the path /lambda-url/pollo-webhook/."),
-        ("lambda-url/other/", " The URL of the local emulator has the path /lambda-url/pollo-webhook/."),
-        ("lambda-url/pollo-webhook/", ""),
-    ],
-)
-def test_a_url_that_hangs_is_left_in_time_and_the_local_path_is_named(path, hint):
+def test_a_url_that_hangs_is_left_in_time():
     finished = threading.Event()
 
     def hang(_):
@@ -30,9 +22,9 @@ def test_a_url_that_hangs_is_left_in_time_and_the_local_path_is_named(path, hint
 
     with serving(hang) as double:
         with pytest.raises(Unreachable) as raised:
-            post(f"{double.url}{path}", WEBHOOK, 0.2)
+            post(double.url, WEBHOOK, 0.2)
         finished.set()
-    assert str(raised.value) == f"No response from {double.url}{path} within 0.2 seconds.{hint}"
+    assert str(raised.value) == f"No response from {double.url} within 0.2 seconds."
 
 
 def test_a_redirect_is_not_followed():

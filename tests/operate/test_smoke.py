@@ -73,7 +73,7 @@ def test_a_topic_that_cannot_be_looked_at_does_not_stop_it(stack):
         ((401, b'{"error":"signature does not match"}'), "The key is not one of the function's"),
         ((401, b'{"error":"timestamp is outside the tolerance"}'), "The clock of this machine"),
         ((403, b'{"Message":"Forbidden"}'), "The URL is not public: one of its two permissions is missing"),
-        ((404, b""), "There is no function at this URL. The URL of the local emulator has the path"),
+        ((404, b""), "There is no function at this URL."),
         ((429, b""), "The concurrency is used up, or ReservedConcurrency is 0."),
         ((200, b"<html>"), "this is not the URL of the function"),
         ((418, b""), "the URL belongs to something else"),
