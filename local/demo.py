@@ -1,36 +1,96 @@
-"""Sends signed webhooks through the function and shows what comes out of the queues: `make demo`, or `make local`, which
-stays up and goes on showing."""
+"""Sends signed webhooks through the function and shows what comes out of the queues: `make demo`. `make local` stays up and
+shows each further webhook."""
 
 import contextlib
 import json
 import os
+import re
 import shlex
 import signal
+import socket
 import sys
 import time
 from urllib.parse import urlsplit
 
-from local import emulators
-from local.emulators import KEY, SETTINGS
-from operate import terminal
-from operate.pollo import NOBODYS_KEY, Webhook
-from operate.terminal import Failure
+# The next imports take a while. Ctrl-C ends them without a traceback.
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+from local import emulators
+from local.emulators import ADDRESS, KEY, SETTINGS
+from operate import settings, terminal
+from operate.line import parse
+from operate.pollo import NOBODYS_KEY, Webhook
+from operate.terminal import Failure, printable
+
+# Those that cargo-lambda and events/local.env expect.
+PORTS = {"LAMBDA_PORT": 9000, "SNS_PORT": urlsplit(SETTINGS["AWS_ENDPOINT_URL_SNS"]).port}
 
 SUCCESS = b'{"taskId":"cm9ap1d4e0001","status":"succeed","credit":12}'
 FAILURE = b'{"taskId":"cm9ap1d4e0002","status":"failed","failMsg":"no such image"}'
 
-# What is sent, the key that signs it, the answer that it must get, and the queues that it must come out of.
+# What is sent, the status of its response, and the queues that must receive it.
 WEBHOOKS = [
-    ("A success", SUCCESS, KEY, 200, ["everything", "costly"]),
-    ("A failure", FAILURE, KEY, 200, ["everything", "only-failed"]),
-    ("A forged success", SUCCESS, NOBODYS_KEY, 401, []),
+    ("A success", SUCCESS, 200, ["everything", "costly"]),
+    ("A failure", FAILURE, 200, ["everything", "only-failed"]),
+    ("A forged success", SUCCESS, 401, []),
 ]
+
+GREEN, RED = "\033[32m", "\033[31m"
+DEFAULT_COLOUR = "\033[0m"
+
+
+def ports():
+    """The ports that the environment sets, or else PORTS. Raises Failure if one is in use."""
+    numbers, used = [], []
+    with contextlib.ExitStack() as servers:
+        for name, default in PORTS.items():
+            text = os.environ.get(name) or str(default)
+            try:
+                numbers.append(int(text))
+                servers.enter_context(socket.create_server((ADDRESS, numbers[-1])))
+            except (ValueError, OverflowError):
+                raise Failure(f"{name}={text!r} is not a port; expected a number up to 65535.") from None
+            except OSError as error:
+                used.append(f"{name}={text} ({os.strerror(error.errno)})")
+    if used:
+        raise Failure(
+            f"{' and '.join(used)} cannot be used: stop the other `make local`, or what else uses it, or set another port."
+        )
+    return numbers
+
+
+def keys():
+    """The keys in WEBHOOK_SECRET, or else the published test key."""
+    return settings.keys() if os.environ.get("WEBHOOK_SECRET") else [KEY]
+
+
+def tolerance():
+    name = "WEBHOOK_TOLERANCE_SECONDS"
+    seconds = os.environ.get(name) or SETTINGS[name]
+    if not re.fullmatch("[0-9]{1,9}", seconds):
+        raise Failure(
+            f"{name}={seconds!r} is not a whole number; expected seconds, or 0 to disable the timestamp check."
+        )
+    return seconds
 
 
 def show(label, text):
     print(f"   {label:<12} {text}")
+
+
+def show_fields(fields):
+    show("", "  ".join(f"{name}={printable(str(value))}" for name, value in fields.items()))
+
+
+def show_line(line):
+    """Shows a line of the log: as it is, or on a terminal its result in colour and its fields."""
+    fields = parse(line)
+    if not fields or not sys.stdout.isatty():
+        show("logged", line)
+        return
+    result = str(fields.pop("result", "error"))
+    show("logged", f"{GREEN if result == 'published' else RED}{result}{DEFAULT_COLOUR}")
+    show_fields(fields)
 
 
 def show_queues(taken):
@@ -38,94 +98,97 @@ def show_queues(taken):
     for name, messages in taken.items():
         for body, attributes in messages:
             show(name, body)
-            show("", "  ".join(f"{name}={value}" for name, value in sorted(attributes.items())))
+            show_fields(dict(sorted(attributes.items())))
         if not messages:
             show(name, "-")
 
 
-def stop(*_):
-    # Once is enough: another signal shall not keep us from taking everything down.
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
-def port(name, default):
-    text = os.environ.get(name, str(default))
-    if not text.isdecimal() or int(text) > 65535:
-        raise Failure(f"{name}={text} is no port: it takes a number up to 65535.")
-    return int(text)
-
-
-def send_three(function, queues):
-    """Gives what went otherwise than expected."""
+def send_three(function, queues, key):
+    """Gives a sentence for each result that is not as expected."""
     wrong = []
-    for number, (title, sent, key, status, places) in enumerate(WEBHOOKS, start=1):
+    for number, (title, sent, status, places) in enumerate(WEBHOOKS, start=1):
         print(f"\n{number}  {title}")
         show("sent", sent.decode())
-        answered, _, body = function.send(Webhook(sent, key))
-        show("answered", f"{answered} {body}")
-        show("logged", function.log())
+        responded, _, body = function.send(Webhook(sent, NOBODYS_KEY if status == 401 else key))
+        show("response", f"{responded} {body}")
+        show_line(function.log())
         taken = {queue.name: queue.take() for queue in queues}
         show_queues(taken)
-        if answered != status:
-            wrong.append(f"{title} was answered {answered} instead of {status}.")
+        if responded != status:
+            wrong.append(f"{title} got the response {responded}; expected {status}.")
         for name, messages in taken.items():
             expected = [sent.decode()] if name in places else []
             if [body for body, _ in messages] != expected:
-                wrong.append(f"Out of the queue {name}, after {title.lower()}, should have come {expected}.")
+                wrong.append(f"{title}: the queue {name} received {messages}; expected {expected}.")
     return wrong
 
 
-def invite(function):
-    signed = Webhook(SUCCESS, KEY)
+def invite(function, key):
+    signed = Webhook(SUCCESS, key)
     headers = " ".join(f"-H {shlex.quote(f'{name}: {value}')}" for name, value in signed.headers().items())
-    tolerance = function.environment["WEBHOOK_TOLERANCE_SECONDS"]
+    seconds = function.environment["WEBHOOK_TOLERANCE_SECONDS"]
+    published = key == KEY
     print(
         f"""
-The function stays up, and each further webhook is shown here. Ctrl-C takes everything down.
+The function stays up, and each further webhook is shown here. Ctrl-C stops everything.
 
    URL          {function.url}
-   key          {KEY}
-   tolerance    {"off, so that old timestamps pass too" if tolerance == "0" else f"{tolerance} seconds"}
+   key          {f"{KEY} (published, for tests only)" if published else "yours, from WEBHOOK_SECRET"}
+   tolerance    {"off: old timestamps are accepted" if seconds == "0" else f"{seconds} seconds"}
 
-A webhook that is signed already:
+A signed webhook:
 
 curl -i {function.url} {headers} --data-raw {shlex.quote(signed.body.decode())}
 
-Any other (`--help` explains it):
+Other webhooks (`--help` explains them), and the smoke test:
 
-export WEBHOOK_SECRET={KEY}
+export WEBHOOK_SECRET={KEY if published else "'the key'"}
 cargo run -q --example sign -- curl {function.url} --status failed | sh
+make smoke URL={function.url}
 """
     )
 
 
+def take_one(messages, webhook_id):
+    """Takes the first message of a webhook out of `messages`. Gives a list of it, or of nothing."""
+    found = [message for message in messages if message[1].get("webhookId") == webhook_id][:1]
+    for message in found:
+        messages.remove(message)
+    return found
+
+
 def go_on(sns, function, queues):
+    """Shows each line of the log with the messages of its webhook."""
+    arrived = {queue.name: [] for queue in queues}
     while True:
         lines = function.log_lines(wait=1)
         sns.check()
-        # A message belongs to the line with its webhookId, and may lie in its queues a moment before that is logged.
-        arrived = {queue.name: messages for queue in queues if (messages := queue.take())}
-        if lines or arrived:
+        # A message can arrive before its line.
+        for queue in queues:
+            arrived[queue.name] += queue.take()
+        for line in lines:
             print(f"\n{time.strftime('%H:%M:%S')}")
-            for line in lines:
-                show("logged", line)
+            show_line(line)
+            fields = parse(line)
+            if fields.get("result") == "published":
+                show_queues({name: take_one(messages, fields["webhookId"]) for name, messages in arrived.items()})
+        # No line belongs to them, for example if `cargo lambda watch` runs the function too.
+        if not lines and any(arrived.values()):
+            print(f"\n{time.strftime('%H:%M:%S')}")
             show_queues(arrived)
+            arrived = {name: [] for name in arrived}
         function.check()
 
 
 def main():
-    for number in SIGNALS:
-        signal.signal(number, stop)
-    # The ports that `cargo lambda invoke` and events/local.env expect, or else any that are free.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     stay = sys.argv[1:] == ["--stay"]
-    lambda_port = port("LAMBDA_PORT", 9000 if stay else 0)
-    sns_port = port("SNS_PORT", urlsplit(SETTINGS["AWS_ENDPOINT_URL_SNS"]).port if stay else 0)
+    # Before the build, which can take minutes.
+    lambda_port, sns_port = ports() if stay else (None, None)
+    secret, seconds = keys(), tolerance()
     print("Starting the emulators of Lambda, SNS and SQS, and building the function")
-    settings = {name: os.environ[name] for name in ["WEBHOOK_TOLERANCE_SECONDS"] if name in os.environ}
     with emulators.sns(sns_port) as sns:
-        binary = emulators.build()
+        binary = emulators.build(*(["--example", "sign"] if stay else []))
         topic = sns.topic("pollo-outcomes")
         queues = [
             sns.subscribed_queue(topic, "everything"),
@@ -137,17 +200,24 @@ def main():
                 FilterPolicy=json.dumps({"credit": [{"numeric": [">=", 10]}]}),
             ),
         ]
-        with emulators.function(binary, sns, lambda_port, SNS_TOPIC_ARN=topic, **settings) as function:
+        environment = {
+            "SNS_TOPIC_ARN": topic,
+            "WEBHOOK_SECRET": ",".join(secret),
+            "WEBHOOK_TOLERANCE_SECONDS": seconds,
+        }
+        with emulators.function(binary, sns, lambda_port, **environment) as function:
             print(
                 "The topic's queues: everything, only-failed (by the attribute status), costly (by credit in the body)"
             )
-            wrong = send_three(function, queues)
+            wrong = send_three(function, queues, secret[0])
             print()
             if wrong:
                 raise Failure("\n".join(wrong))
-            print("All three went as they must: the outcomes came out of the right queues, the forged one out of none.")
+            print(
+                "All three results are as expected: the forged webhook was rejected, the others reached the right queues."
+            )
             if stay:
-                invite(function)
+                invite(function, secret[0])
                 with contextlib.suppress(KeyboardInterrupt):
                     go_on(sns, function, queues)
     print("\nEverything is down.")
