@@ -5,6 +5,7 @@ Python 3.6 must be able to read this file, to say that it is too old.
 """
 
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,8 @@ def install(name):
 
 
 if __name__ == "__main__":
+    # Ctrl-C ends it without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     check_python()
     # Operating a deployed stack compiles nothing.
     if sys.argv[1:] != ["operate"]:
