@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from local import emulators
 from local.emulators import CHECKOUT, KEY, PATIENCE
 from operate.pollo import Webhook
 from tests.certificate import self_signed_certificate
@@ -73,10 +72,3 @@ def test_roots_that_the_environment_names_take_the_place_of_amazons(start, tmp_p
         for variable, named in [("SSL_CERT_FILE", trusted), ("SSL_CERT_DIR", tmp_path)]:
             function = start(AWS_ENDPOINT_URL_SNS=f"https://{address}", **{variable: str(named)})
             assert exchange(function, Webhook(SUCCESS, KEY))[0] == 200, variable
-
-
-def test_cargo_lambda_reads_the_local_settings():
-    port = emulators.free_port()
-    command = [*emulators.LAMBDA, "--env-file", emulators.LOCAL_ENV, "-P", port]
-    with emulators.emulator("Lambda", port, command) as emulator:
-        emulator.check()
