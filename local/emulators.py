@@ -19,9 +19,8 @@ from pathlib import Path
 
 try:
     import boto3
-    import yaml
 except ImportError:
-    sys.exit("boto3 or PyYAML is missing: run this through make, which installs it and the emulators")
+    sys.exit("boto3 is missing: run this through make, which installs it and the emulators")
 
 from operate.terminal import Failure
 
@@ -45,17 +44,6 @@ for name in [name for name in os.environ if name.startswith("AWS_")]:
 os.environ.update(AWS_CONFIG_FILE=os.devnull, AWS_SHARED_CREDENTIALS_FILE=os.devnull)
 for name in ["no_proxy", "NO_PROXY"]:
     os.environ[name] = ",".join(filter(None, [os.environ.get(name), ADDRESS]))
-
-
-class Template(yaml.SafeLoader):
-    """Reads the template without a look at CloudFormation's functions."""
-
-
-Template.add_multi_constructor("!", lambda *_: None)
-
-
-def template():
-    return yaml.load((CHECKOUT / "template.yaml").read_text(), Template)
 
 
 def binary(*options):

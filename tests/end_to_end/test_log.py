@@ -6,8 +6,8 @@ import subprocess
 import time
 
 import pytest
+import yaml
 
-from local import emulators
 from local.emulators import CHECKOUT, KEY
 from operate.pollo import NOBODYS_KEY, Webhook, key_bytes
 from operate.terminal import Failure
@@ -21,10 +21,18 @@ def event(name):
     return json.loads((CHECKOUT / "events" / name).read_text())
 
 
+class Template(yaml.SafeLoader):
+    """Reads the template without CloudFormation's functions."""
+
+
+Template.add_multi_constructor("!", lambda *_: None)
+
+
 def metrics():
     """The template's metrics by name, each with its terms: a line is counted if one of them holds."""
     found = {}
-    for resource in emulators.template()["Resources"].values():
+    template = yaml.load((CHECKOUT / "template.yaml").read_text(), Template)
+    for resource in template["Resources"].values():
         if resource["Type"] == "AWS::Logs::MetricFilter":
             pattern = " ".join(resource["Properties"]["FilterPattern"].split())
             terms = re.findall(r'\$\.(\w+) (=|>=) ("\w+"|\d+)', pattern)
