@@ -162,8 +162,12 @@ def go_on(sns, function, queues):
     arrived = {queue.name: [] for queue in queues}
     while True:
         lines = function.log_lines(wait=1)
+        # A message can arrive before its line, but not by a second. `cargo lambda watch` can publish some without a line here.
+        if not lines and any(arrived.values()):
+            print(f"\n{time.strftime('%H:%M:%S')}")
+            show_queues(arrived)
+            arrived = {name: [] for name in arrived}
         sns.check()
-        # A message can arrive before its line.
         for queue in queues:
             arrived[queue.name] += queue.take()
         for line in lines:
@@ -172,11 +176,6 @@ def go_on(sns, function, queues):
             fields = parse(line)
             if fields.get("result") == "published":
                 show_queues({name: take_one(messages, fields["webhookId"]) for name, messages in arrived.items()})
-        # No line belongs to them, for example if `cargo lambda watch` runs the function too.
-        if not lines and any(arrived.values()):
-            print(f"\n{time.strftime('%H:%M:%S')}")
-            show_queues(arrived)
-            arrived = {name: [] for name in arrived}
         function.check()
 
 
