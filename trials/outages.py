@@ -1,5 +1,5 @@
 """Outages: a sender that behaves as Pollo's page says, against the compiled function while SNS, the function or the way back
-fails, and what of it arrives. Prints a Markdown table.
+fails, and what of it arrives.
 
     python -m trials.outages [minute | doubling | svix]...
 
@@ -133,7 +133,7 @@ class Delivery:
 
     def __str__(self):
         if not self.arrivals:
-            return "lost"
+            return "late"
         return f"{len(self.arrivals)}" if self.heard else f"{len(self.arrivals)}, unheard"
 
 
@@ -268,27 +268,6 @@ def broken_rules(case, results):
             yield f"{where}: {delivery}, and not {new} as with new timestamps."
 
 
-def duration(seconds):
-    for unit, length in [("h", HOUR), ("min", MINUTE)]:
-        if seconds >= length:
-            return f"{seconds / length:.2g} {unit}"
-    return f"{seconds} s"
-
-
-def table(cases, results):
-    yield (
-        "| outage | retries | 200 heard at try | after | new, standard | new, FIFO "
-        "| kept, 300 s, standard | kept, 300 s, FIFO | kept, 72 h or 0, standard | kept, 72 h or 0, FIFO |"
-    )
-    yield "|---|---|---|---|---|---|---|---|---|---|"
-    for outage, schedule in cases:
-        cells = results[outage, schedule]
-        new = cells[NEW, STANDARD]
-        heard = [str(new.heard), duration(sum(SCHEDULES[schedule][: new.heard - 1]))] if new.heard else ["never", ""]
-        shown = [str(cells[sender, topic]) for sender in [NEW, KEPT, KEPT_WIDE] for topic in TOPICS]
-        yield f"| {' | '.join([outage.name, schedule, *heard, *shown])} |"
-
-
 def main():
     unknown = set(sys.argv[1:]) - set(NAMES)
     if unknown:
@@ -301,8 +280,12 @@ def main():
         worlds = list(threads.map(lambda column: World(stack, binary, *column), columns))
         deliveries = list(threads.map(lambda world: [world.deliver(*case) for case in cases], worlds))
     results = {case: dict(zip(columns, row, strict=True)) for case, row in zip(cases, zip(*deliveries), strict=True)}
-    print(*table(cases, results), sep="\n")
-    print("\nunheard: it has arrived, but the sender has never heard 200, and takes it for failed")
+    print("200 at try; standard / FIFO with new timestamps; with the first kept; tolerance of 72 h; tolerance 0")
+    print("late: no try has published it; unheard: it has arrived, but the sender has not got a 200\n")
+    for outage, schedule in cases:
+        cells = results[outage, schedule]
+        shown = [" / ".join(str(cells[sender, topic]) for topic in TOPICS) for sender in SENDERS]
+        print(f"{outage.name}, {schedule}: {'; '.join([str(cells[NEW, STANDARD].heard or 'never'), *shown])}")
     wrong = [sentence for case in cases for sentence in broken_rules(case, results[case])]
     if wrong:
         raise Failure("\n".join(wrong))
