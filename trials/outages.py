@@ -1,19 +1,16 @@
 """Outages: a sender that behaves as Pollo's page says, against the compiled function while SNS, the function or the way back
 fails, and what of it arrives.
 
-    python -m trials.outages [minute | doubling | svix]...
-
 Waits are jumps of the time of day (libfaketime, Debian's package `faketime`), so that days pass in minutes, with the
 function's real tolerance and the emulator's real five minutes of deduplication. Pollo's page says neither at which intervals
-it tries again nor whether a retry has a timestamp of its own: all of the schedules below are tried unless some are named, and
-timestamps both ways. `doubling` alone takes less than a minute. FUNCTION_BINARY names a function that is built already.
+it tries again nor whether a retry has a timestamp of its own: each of the schedules below is tried, and timestamps both ways.
+FUNCTION_BINARY names a function that is built already.
 """
 
 import contextlib
 import itertools
 import json
 import math
-import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -37,7 +34,6 @@ SCHEDULES = {
     "doubling from one minute": [MINUTE * 2**retry for retry in range(RETRIES)],
     "like Svix": [5 * SECOND, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, *[10 * HOUR] * 5],
 }
-NAMES = dict(zip(["minute", "doubling", "svix"], SCHEDULES, strict=True))
 
 # What can be out of order besides SNS.
 KILLED_BEFORE, KILLED_AFTER, AWAY, UNHEARD = "killed before", "killed after", "away", "unheard"
@@ -269,11 +265,7 @@ def broken_rules(case, results):
 
 
 def main():
-    unknown = set(sys.argv[1:]) - set(NAMES)
-    if unknown:
-        raise Failure(f"There is no schedule {', '.join(unknown)}: there are {', '.join(NAMES)}.")
-    chosen = [NAMES[name] for name in sys.argv[1:] or NAMES]
-    cases = [(outage, schedule) for outage in OUTAGES for schedule in chosen if schedule in outage.schedules]
+    cases = [(outage, schedule) for outage in OUTAGES for schedule in outage.schedules]
     binary = emulators.binary("--release")
     columns = list(itertools.product(SENDERS, TOPICS))
     with ThreadPoolExecutor(len(columns)) as threads, contextlib.ExitStack() as stack:

@@ -174,16 +174,6 @@ impl Function<'_> {
         let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).expect("Linux tells it");
         line.split_whitespace().next().and_then(|text| text.parse().ok()).expect("a number")
     }
-
-    /// The processor time that all its threads have had.
-    pub fn processor_time(&self) -> Duration {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.process.id())).expect("a running process");
-        let of_task = |task: fs::DirEntry| {
-            let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
-            text.split_whitespace().next()?.parse::<u64>().ok()
-        };
-        Duration::from_nanos(tasks.flatten().filter_map(of_task).sum())
-    }
 }
 
 impl Drop for Function<'_> {
