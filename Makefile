@@ -27,7 +27,7 @@ help:
 	@echo 'Maintain'
 	@echo '  make trials     an hour of load, outages and fuzzing, before a release'
 	@echo '  make bench      compares the function with Python, Node and plain Rust, and writes'
-	@echo '                  docs/benchmark.md and its chart'
+	@echo '                  docs/performance.md and its chart'
 	@echo '  make clean      removes what was built and installed'
 
 .PHONY: python

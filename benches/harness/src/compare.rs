@@ -1,4 +1,5 @@
-//! The function beside the same work in plain Rust, in Node and in Python. Writes `docs/benchmark.md` and its chart.
+//! The function beside the same work in plain Rust, in Node and in Python. Writes the table of `docs/performance.md` and
+//! its chart.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -10,6 +11,10 @@ use std::time::Instant;
 use crate::chart::bars;
 use crate::stage::{ROOTS, Stage};
 use crate::{built, checkout, event, output};
+
+/// Between these lines of the page is what was measured.
+const BEGIN: &str = "<!-- make bench writes from here -->\n";
+const END: &str = "<!-- to here -->";
 
 /// How often each is started. The first round warms the machine up and is not counted.
 const ROUNDS: usize = 31;
@@ -48,12 +53,13 @@ pub fn run() -> ExitCode {
         peers.iter().zip(&counted).map(|((name, _), rounds)| (name.as_str(), medians(rounds))).collect();
 
     let megabytes = |path| fs::metadata(built(path)).expect("a binary").len() as f64 / 1e6;
-    let page = format!(
-        "# Benchmark\n\nMade by `make bench` on {}, {}: medians of {} starts of each, in turn.\nSNS runs on the same machine, \
-         over TLS, and responds at once. See [what the harness does not \
-         model](performance.md#what-the-harness-does-not-model).\n\n{}\nThe binary of pollo-webhook has {:.1} MB, that \
-         of plain Rust {:.1} MB.\n",
+    let made = format!(
+        "\nMade by `make bench` on {} at commit {}, on {}: medians of {} starts of each, in turn.\nSNS runs on the same \
+         machine, over TLS, and responds at once. See [what the harness does not \
+         model](#what-the-harness-does-not-model).\n\n{}\nThe binary of pollo-webhook has {:.1} MB, that of plain Rust \
+         {:.1} MB.\n\n",
         output("date", &["-u", "+%Y-%m-%d"]),
+        output("git", &["rev-parse", "--short", "HEAD"]),
         machine(),
         ROUNDS - 1,
         table(&rows),
@@ -62,8 +68,12 @@ pub fn run() -> ExitCode {
     );
     let panel = |figure: usize| (FIGURES[figure], rows.iter().map(|(name, values)| (*name, values[figure])).collect());
     fs::write(checkout().join("docs/benchmark.svg"), bars(&[1, 2, 3, 4].map(panel))).expect("docs can be written to");
-    fs::write(checkout().join("docs/benchmark.md"), &page).expect("docs can be written to");
-    println!("\n{page}");
+    let file = checkout().join("docs/performance.md");
+    let page = fs::read_to_string(&file).expect("the page is there");
+    let (before, rest) = page.split_once(BEGIN).expect("the page says where the table begins");
+    let (_, after) = rest.split_once(END).expect("the page says where the table ends");
+    fs::write(&file, format!("{before}{BEGIN}{made}{END}{after}")).expect("docs can be written to");
+    println!("\n{made}");
     ExitCode::SUCCESS
 }
 
