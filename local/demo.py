@@ -143,7 +143,7 @@ curl -i {function.url} {headers} --data-raw {shlex.quote(signed.body.decode())}
 Other webhooks (`--help` explains them), and the smoke test:
 
 export WEBHOOK_SECRET={KEY if published else "'the key'"}
-cargo run -q --example sign -- curl {function.url} --status failed | sh
+python3 -m operate.sign curl {function.url} --status failed | sh
 make smoke URL={function.url}
 """
     )
@@ -187,7 +187,7 @@ def main():
     secret, seconds = keys(), tolerance()
     print("Starting the emulators of Lambda, SNS and SQS, and building the function")
     with emulators.sns(sns_port) as sns:
-        binary = emulators.build(*(["--example", "sign"] if stay else []))
+        binary = emulators.build()
         topic = sns.topic("pollo-outcomes")
         queues = [
             sns.subscribed_queue(topic, "everything"),

@@ -11,7 +11,6 @@ mod log_lines;
 mod pollo;
 mod properties;
 mod secrets;
-mod sign;
 mod signer;
 mod sns;
 mod vectors;

@@ -1,0 +1,97 @@
+"""`operate.sign`, as a person calls it. The function checks the signatures, and a shell takes the command apart."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from local.emulators import CHECKOUT, KEY
+
+OTHER_KEY = "YW5vdGhlciBrZXkgb2YgUG9sbG8ncw=="
+ODD = '{"status":"failed",\n"taskId":"it\'s $HOME `id` \\\\ \\"é","a":1.50}'
+# Prints each word that curl would get, and its input.
+CURL = r"""curl() { printf '%s\0' "$@"; case "$*" in *@-) cat ;; esac; }"""
+
+
+def sign(*options, stdin=b"", secret=KEY):
+    environment = {**os.environ, "WEBHOOK_SECRET": secret}
+    command = [sys.executable, "-m", "operate.sign", *options]
+    return subprocess.run(command, cwd=CHECKOUT, env=environment, input=stdin, capture_output=True, check=False)
+
+
+def sent_by_curl(command):
+    """The headers and the body that curl would send."""
+    printed = subprocess.run(["sh", "-c", CURL.encode() + b"\n" + command], stdout=subprocess.PIPE, check=True).stdout
+    words, stdin, piped = printed.partition(b"\0@-\0")
+    words = words.split(b"\0")
+    headers = dict(words[i + 1].decode().split(": ", 1) for i, word in enumerate(words) if word == b"-H")
+    return headers, piped if stdin else words[words.index(b"--data-raw") + 1]
+
+
+@pytest.mark.parametrize("form", ["curl", "event"])
+@pytest.mark.parametrize(
+    ("options", "stdin", "status"),
+    [
+        ([], "", 200),
+        (["--status", "failed", "--task-id", 'a "b"'], "", 200),
+        (["--base64", "--webhook-id", "msg'1"], "", 200),
+        (["--body", "-"], ODD, 200),
+        (["--base64", "--body", "-"], ODD, 200),
+        (["--body", "-"], "{}", 422),
+        (["--tampered"], "", 401),
+        (["--forged"], "", 401),
+        (["--stale"], "", 401),
+    ],
+)
+def test_the_function_responds_as_the_options_say(start, topic, queue, form, options, stdin, status):
+    function = start(SNS_TOPIC_ARN=topic)
+    url = [function.url] if form == "curl" else []
+    signed = sign(form, *url, *options, stdin=stdin.encode())
+    assert (signed.returncode, signed.stderr) == (0, b"")
+    if form == "curl":
+        headers, body = sent_by_curl(signed.stdout)
+        assert function.request("POST", body, headers)[0] == status
+    else:
+        assert json.loads(function.invoke(signed.stdout)[2])["statusCode"] == status
+    messages = [body for body, _ in queue.take()]
+    assert len(messages) == (status == 200)
+    assert not (stdin and messages) or messages == [stdin]
+    assert json.loads(function.log())["httpStatus"] == status
+
+
+def test_every_key_signs(start, topic):
+    signed = sign("event", secret=f"{OTHER_KEY}\r\n whsec_{KEY}").stdout
+    for key in [OTHER_KEY, KEY]:
+        function = start(SNS_TOPIC_ARN=topic, WEBHOOK_SECRET=key)
+        assert json.loads(function.invoke(signed)[2])["statusCode"] == 200
+        assert json.loads(function.log())["result"] == "published"
+
+
+@pytest.mark.parametrize("options", [["--base64"], []])
+def test_bytes_that_no_word_of_a_shell_can_be_are_piped_into_curl(options):
+    body = b"\x00\xff'\n" if options else b"\x00'\n"
+    assert sent_by_curl(sign("curl", "http://127.0.0.1:9/", "--body", "-", *options, stdin=body).stdout)[1] == body
+
+
+def test_the_event_is_received_at_the_time_of_its_timestamp():
+    event = json.loads(sign("event", "--timestamp", "1767225600", "--webhook-id", "msg_1").stdout)
+    sample = json.loads((CHECKOUT / "events" / "succeed.json").read_text())
+    for headers in [event["headers"], sample["headers"]]:
+        del headers["x-webhook-id"], headers["x-webhook-signature"]
+    assert event == sample
+
+
+@pytest.mark.parametrize(
+    ("options", "secret", "sentence"),
+    [
+        ([], "", "WEBHOOK_SECRET is not set; expected the Base64 key from Pollo's webhook page.\n"),
+        ([], "c2hvcnQ=", "WEBHOOK_SECRET: key 1 has 5 bytes; at least 16 are needed.\n"),
+        (["--body", "no-such-file"], KEY, "no-such-file: No such file or directory.\n"),
+        (["--body", "-"], KEY, "The body is not UTF-8: add --base64.\n"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_sentence(options, secret, sentence):
+    signed = sign("event", *options, stdin=b"\xff", secret=secret)
+    assert (signed.returncode, signed.stdout, signed.stderr.decode()) == (1, b"", sentence)
