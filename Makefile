@@ -64,7 +64,8 @@ template: python
 .PHONY: stack
 stack: python
 	@$(PYTHON) local/tools.py emulators sam aws
-	.tools/sam/bin/python -m pytest -m stack tests/stack
+	PATH="$(CURDIR)/.tools/sam/bin:$$PATH" SAM_CLI_TELEMETRY=0 sam build
+	.tools/sam/bin/python -m pytest -m stack -n 4 --dist loadfile tests/stack
 	FUNCTION_BINARY=$(CURDIR)/.aws-sam/build/Function/bootstrap .tools/emulators/bin/python -m pytest tests/end_to_end
 
 # One folder, which the harness looks into.

@@ -14,7 +14,7 @@ from tests.stack.emulated_aws import ACCOUNT, MINISTACK, REGION, SAM, Aws, run
 
 @pytest.fixture(scope="session")
 def aws(tmp_path_factory):
-    """The emulator, and what SAM has built for it."""
+    """An emulator for each worker of xdist. They share what SAM has built."""
     folder = tmp_path_factory.mktemp("aws")
     certificate, key = self_signed_certificate(folder)
     port = emulators.free_port()
@@ -47,7 +47,6 @@ def aws(tmp_path_factory):
     with emulators.emulator("AWS", port, [MINISTACK], env=of_the_emulator), pytest.MonkeyPatch.context() as patch:
         for name, value in of_its_clients.items():
             patch.setenv(name, value)
-        run(SAM, "build")
         yield Aws(port, certificate)
 
 
