@@ -1,22 +1,19 @@
-"""An SNS that is slow and fails: a proxy between the function and the emulator of SNS."""
+"""What both trials have: a function with an SNS that is slow and fails, and a sender that retries as Pollo's page says."""
 
 import contextlib
 import enum
 import http.client
-import http.server
-import os
-import socket
-import struct
-import sys
-import threading
 import time
-from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
 
+from local import emulators
 from local.emulators import ADDRESS, PATIENCE
+from tests.http_server import reset_when_closed, serving
 
 # Seconds that each call takes longer than the emulator needs.
 LATENCY = 0.01
+
+RETRIES = 10
 
 
 class Fault(enum.Enum):
@@ -32,65 +29,49 @@ TAKEN = [Fault.ANSWERED_500, Fault.UNANSWERED]
 
 
 @contextlib.contextmanager
-def proxy(sns, policy, taken=lambda message: None):
-    """A proxy in front of `sns`. `policy` gives the fault of a call, or None, by the bytes of its message, before
-    anything is forwarded; `taken` is told them once SNS has the message, before the function hears of it."""
-    port = urlsplit(sns.url).port
+def function_before_faults(binary, name, policy, taken, clock=None, **settings):
+    """A function with a topic of this name, and the topic's queue. `clock` is the environment of a clock for both.
 
-    class Proxy(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        # Head and body leave together: apart, the second waits for the receipt of the first.
-        wbufsize = -1
+    `policy` gives the fault of a call to SNS, or None, by the bytes of its message, before anything is forwarded. `taken` is
+    told them once SNS has the message, before the function hears of it."""
 
-        def do_POST(self):
-            call = self.rfile.read(int(self.headers["Content-Length"]))
-            message = parse_qs(call.decode())["Message"][0].encode()
-            time.sleep(LATENCY)
-            fault = policy(message)
-            if fault is Fault.REFUSED:
-                self.answer(503, b"")
-            elif fault is Fault.RESET:
-                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                os.close(self.connection.detach())
-                self.close_connection = True
-            elif fault is Fault.HANGS:
+    def respond(request):
+        message = parse_qs(request.body.decode())["Message"][0].encode()
+        time.sleep(LATENCY)
+        match fault := policy(message):
+            case Fault.REFUSED:
+                return 503, b""
+            case Fault.RESET:
+                reset_when_closed(request.connection)
+                return None
+            case Fault.HANGS:
                 # Until the function hangs up.
-                self.connection.recv(1)
-                self.close_connection = True
-            else:
-                status, answer = self.forward(call)
-                taken(message)
-                if fault is Fault.ANSWERED_500:
-                    self.answer(500, b"")
-                elif fault is Fault.UNANSWERED:
-                    self.close_connection = True
-                else:
-                    self.answer(status, answer)
+                request.connection.recv(1)
+                return None
+        answer = forward(request)
+        taken(message)
+        return {Fault.ANSWERED_500: (500, b""), Fault.UNANSWERED: None}.get(fault, answer)
 
-        def forward(self, call):
-            connection = http.client.HTTPConnection(ADDRESS, port, timeout=PATIENCE)
-            with contextlib.closing(connection):
-                connection.request("POST", self.path, call, dict(self.headers))
-                answer = connection.getresponse()
-                return answer.status, answer.read()
+    def forward(request):
+        connection = http.client.HTTPConnection(ADDRESS, urlsplit(sns.url).port, timeout=PATIENCE)
+        with contextlib.closing(connection):
+            connection.request("POST", request.path, request.body, request.headers)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
 
-        def answer(self, status, body):
-            self.send_response(status)
-            self.send_header("Content-Type", "text/xml")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    clock = clock or {}
+    with emulators.sns(**clock) as sns, serving(respond) as proxy:
+        topic = sns.topic(name)
+        queue = sns.subscribed_queue(topic, name)
+        with emulators.function(binary, proxy, SNS_TOPIC_ARN=topic, **settings, **clock) as function:
+            yield function, queue
 
-        def log_message(self, *_):
-            pass
 
-    class Server(http.server.ThreadingHTTPServer):
-        def handle_error(self, *call):
-            # A function that was killed, or that waits no longer, has hung up.
-            if not isinstance(sys.exception(), ConnectionError):
-                super().handle_error(*call)
-
-    with Server((ADDRESS, 0), Proxy) as server:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-        yield SimpleNamespace(url=f"http://{ADDRESS}:{server.server_port}")
-        server.shutdown()
+def deliver(call, waits, wait):
+    """Makes the `call`, and again after each of the `waits`, until it is answered 200. Gives the number of that try."""
+    for number, seconds in enumerate([0, *waits], 1):
+        if number > 1:
+            wait(seconds)
+        if call() == 200:
+            return number
+    return None

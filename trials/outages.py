@@ -15,7 +15,6 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from local import emulators
@@ -23,8 +22,7 @@ from local.emulators import KEY
 from operate import terminal
 from operate.pollo import NOBODYS_KEY, Webhook
 from operate.terminal import Failure
-from trials.faults import Fault, proxy
-from trials.sender import RETRIES, deliver
+from trials.faults import RETRIES, Fault, deliver, function_before_faults
 
 SECOND, MINUTE, HOUR = 1, 60, 3600
 
@@ -81,7 +79,7 @@ NEW, KEPT, KEPT_WIDE, KEPT_OFF = SENDERS = [
 ]
 STANDARD, FIFO = TOPICS = ["outcomes", "outcomes.fifo"]
 
-# Seconds in which a part's clock must agree with ours: less than a jump that matters, more than a busy machine needs.
+# Seconds in which SQS's clock must agree with ours: less than a jump that matters, more than a busy machine needs.
 AGREEMENT = 20
 
 
@@ -112,10 +110,6 @@ class Clock:
         new.write_text(f"+{self.offset}\n")
         new.replace(self.file)
 
-    def check(self, part, seconds):
-        if abs(seconds - self.now()) > AGREEMENT:
-            raise Failure(f"{part} is {self.now() - seconds:.0f} seconds behind: the clock's jumps do not reach it.")
-
 
 @dataclass
 class Delivery:
@@ -140,18 +134,15 @@ class World:
         self.binary = binary
         self.timestamps, tolerance = sender
         self.clock = Clock(stack.enter_context(tempfile.TemporaryDirectory()))
-        sns = stack.enter_context(emulators.sns(**self.clock.environment))
-        arn = sns.topic(topic)
-        self.queue = sns.subscribed_queue(arn, topic)
-        self.function = stack.enter_context(
-            emulators.function(
-                binary,
-                stack.enter_context(proxy(sns, self.policy, self.taken)),
-                SNS_TOPIC_ARN=arn,
-                WEBHOOK_TOLERANCE_SECONDS=str(tolerance),
-                **self.clock.environment,
-            )
+        parts = function_before_faults(
+            binary,
+            topic,
+            self.policy,
+            self.taken,
+            self.clock.environment,
+            WEBHOOK_TOLERANCE_SECONDS=str(tolerance),
         )
+        self.function, self.queue = stack.enter_context(parts)
 
     def restart(self):
         """A new process, in which nothing is left of the one before."""
@@ -204,15 +195,12 @@ class World:
     def send(self, webhook):
         """Gives the status of the answer, or None if the function was killed meanwhile, and is back now."""
         try:
-            status, _, _ = self.function.send(webhook)
+            return self.function.send(webhook)[0]
         except Failure:
             if self.what not in [KILLED_BEFORE, KILLED_AFTER]:
                 raise
             self.restart()
             return None
-        line = json.loads(self.function.log())
-        self.clock.check("The function", datetime.fromisoformat(line["timestamp"]).timestamp())
-        return status
 
     def arrivals(self, body):
         """Takes all messages out. Gives the times at which SQS got them."""

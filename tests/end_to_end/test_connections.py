@@ -1,46 +1,86 @@
 """The connection to SNS: kept, replaced when it is dead, and trusted by Amazon's roots alone."""
 
+import contextlib
 import re
 import signal
 import socket
+import socketserver
 import ssl
-import struct
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from local.emulators import CHECKOUT, KEY, PATIENCE
+from local.emulators import ADDRESS, CHECKOUT, KEY, PATIENCE
 from operate.pollo import Webhook
 from tests.certificate import self_signed_certificate
 from tests.end_to_end.exchange import SUCCESS, exchange
-from tests.end_to_end.servers import accepting, presenting
+from tests.http_server import reset_when_closed, serving
+
+
+def accepted(_):
+    """The response of an SNS that accepts everything."""
+    return 200, b"<PublishResponse><PublishResult><MessageId>m</MessageId></PublishResult></PublishResponse>"
 
 
 def test_one_connection_to_sns_serves_all_webhooks(start):
-    with accepting() as (address, connections):
-        function = start(AWS_ENDPOINT_URL_SNS=f"http://{address}")
+    with serving(accepted) as sns:
+        function = start(AWS_ENDPOINT_URL_SNS=sns.url)
         for _ in range(3):
             assert exchange(function, Webhook(SUCCESS, KEY))[0] == 200
-    assert len(connections) == 1
+    assert len(sns.connections) == 1
 
 
 @pytest.mark.parametrize("how", ["closed", "reset"])
 def test_a_connection_that_died_while_the_function_was_frozen_costs_no_webhook(start, how):
     """Lambda freezes a function between events, and thaws it minutes later."""
-    with accepting() as (address, connections):
-        function = start(AWS_ENDPOINT_URL_SNS=f"http://{address}")
+    with serving(accepted) as sns:
+        function = start(AWS_ENDPOINT_URL_SNS=sns.url)
         assert exchange(function, Webhook(SUCCESS, KEY))[0] == 200
         function.process.send_signal(signal.SIGSTOP)
-        dead = connections[0].connection
         if how == "reset":
-            dead.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            reset_when_closed(sns.connections[0])
         # Ends the thread that reads it, which closes it.
-        dead.shutdown(socket.SHUT_RD)
-        assert connections[0].closed.wait(PATIENCE)
+        sns.connections[0].shutdown(socket.SHUT_RD)
+        assert sns.closed.acquire(timeout=PATIENCE)
         function.process.send_signal(signal.SIGCONT)
         assert exchange(function, Webhook(SUCCESS, KEY))[0] == 200
-        assert len(connections) == 2
+        assert len(sns.connections) == 2
+
+
+@contextlib.contextmanager
+def presenting(chain):
+    """A server that presents these certificates, and zeros instead of a signature: as much of TLS 1.2 as a client reads
+    before it judges them. Gives its URL."""
+
+    def vector(length, *parts):
+        content = b"".join(parts)
+        return len(content).to_bytes(length) + content
+
+    def message(kind, *parts):
+        return bytes([kind]) + vector(3, *parts)
+
+    random, tls_1_2 = bytes(32), b"\3\3"
+    ecdhe_rsa_aes_128_gcm, x25519, rsa_pss_sha256 = b"\xc0\x2f", b"\0\x1d", b"\x08\x04"
+    flight = [
+        message(2, tls_1_2, random, vector(1), ecdhe_rsa_aes_128_gcm, b"\0"),
+        message(11, vector(3, *(vector(3, certificate) for certificate in chain))),
+        message(12, b"\3", x25519, vector(1, bytes([9] * 32)), rsa_pss_sha256, vector(2, bytes(256))),
+        message(14),
+    ]
+
+    class Hello(socketserver.BaseRequestHandler):
+        def handle(self):
+            self.request.recv(65_536)
+            for part in flight:
+                self.request.sendall(b"\x16" + tls_1_2 + vector(2, part))
+            self.request.recv(65_536)
+
+    with socketserver.ThreadingTCPServer((ADDRESS, 0), Hello) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"https://{ADDRESS}:{server.server_address[1]}"
+        server.shutdown()
 
 
 @pytest.mark.parametrize(("owner", "detail"), [("amazon", "not valid for name"), ("lets-encrypt", "UnknownIssuer")])
@@ -53,8 +93,8 @@ def test_chains_of_amazon_are_accepted_and_others_that_the_system_trusts_are_not
     then = {"LD_PRELOAD": str(libraries[0]), "FAKETIME": "@2026-08-12 12:00:00", "DONT_FAKE_MONOTONIC": "1"}
     pem = (CHECKOUT / f"tests/vectors/chains/{owner}.pem").read_text()
     chain = re.findall("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", pem, re.DOTALL)
-    with presenting([ssl.PEM_cert_to_DER_cert(certificate) for certificate in chain]) as address:
-        function = start(AWS_ENDPOINT_URL_SNS=f"https://{address}", WEBHOOK_TOLERANCE_SECONDS="0", **then)
+    with presenting([ssl.PEM_cert_to_DER_cert(certificate) for certificate in chain]) as url:
+        function = start(AWS_ENDPOINT_URL_SNS=url, WEBHOOK_TOLERANCE_SECONDS="0", **then)
         status, _, line = exchange(function, Webhook(SUCCESS, KEY))
     assert (status, line["code"]) == (503, "DispatchFailure")
     assert detail in line["detail"]
@@ -64,11 +104,11 @@ def test_roots_that_the_environment_names_take_the_place_of_amazons(start, tmp_p
     trusted, key = self_signed_certificate(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(trusted, key)
-    with accepting(context) as (address, _):
-        function = start(AWS_ENDPOINT_URL_SNS=f"https://{address}")
+    with serving(accepted, context) as sns:
+        function = start(AWS_ENDPOINT_URL_SNS=sns.url)
         status, _, line = exchange(function, Webhook(SUCCESS, KEY))
         assert (status, line["code"]) == (503, "DispatchFailure")
         assert "certificate" in line["detail"]
         for variable, named in [("SSL_CERT_FILE", trusted), ("SSL_CERT_DIR", tmp_path)]:
-            function = start(AWS_ENDPOINT_URL_SNS=f"https://{address}", **{variable: str(named)})
+            function = start(AWS_ENDPOINT_URL_SNS=sns.url, **{variable: str(named)})
             assert exchange(function, Webhook(SUCCESS, KEY))[0] == 200, variable

@@ -22,8 +22,8 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from operate import terminal
+from tests.http_server import serving
 from tests.leaks import leaks
-from tests.operate.http_double import serving
 
 CHECKOUT = Path(__file__).parents[2]
 KEY = "cG9sbG8td2ViaG9vay1wdWJsaXNoZWQtdGVzdC1rZXk="

@@ -7,8 +7,8 @@ import pytest
 
 from operate.function_url import Unreachable, post
 from operate.pollo import Webhook
+from tests.http_server import serving
 from tests.operate.conftest import KEY
-from tests.operate.http_double import serving
 
 WEBHOOK = Webhook(b"{}", KEY)
 

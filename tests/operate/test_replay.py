@@ -12,8 +12,8 @@ import pytest
 
 from operate import log
 from operate.terminal import Failure
+from tests.http_server import serving
 from tests.operate.conftest import KEY, OTHER_KEY, assert_shows_nothing_it_must_not, signature, verifies
-from tests.operate.http_double import serving
 from tests.operate.test_unpublished import line
 
 VIDEO = '{"taskId":"t1","status":"succeed",\r\n "generations":[{"url":"https:\\/\\/a/ü"}], "n":1.50}\n'

@@ -8,8 +8,8 @@ import subprocess
 
 import pytest
 
+from tests.http_server import serving
 from tests.operate.conftest import CHECKOUT, KEY, OTHER_KEY, signature, verifies
-from tests.operate.http_double import serving
 from tests.operate.test_unpublished import line
 
 NO_SUBSCRIPTION = "has no confirmed subscription"
