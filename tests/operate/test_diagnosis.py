@@ -20,8 +20,8 @@ ARCHITECTURE = "built for another architecture than the function has"
             '{"type":"platform.initReport","record":{"status":"error","errorType":"Runtime.InvalidEntrypoint"}}',
             ARCHITECTURE,
         ),
-        (line("not_configured"), "The function does not start: WEBHOOK_SECRET: key 1 has 6 bytes"),
-        (line("panic"), "The function panicked at src/lib.rs:1:1."),
+        (line("not_configured", detail="SNS_TOPIC_ARN: no"), "The function does not start: SNS_TOPIC_ARN: no"),
+        (line("panic", location="src/lib.rs:1:1"), "The function panicked at src/lib.rs:1:1."),
         (
             line("not_published", "smoke-1", code="NotFound", detail="no such topic"),
             "SNS did not accept the message: NotFound: no such topic. docs/operations.md explains the code.",

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from operate.function_url import Unreachable, post
+from operate.function_url import Response, Unreachable, post
 from operate.pollo import Webhook
 from tests.http_server import serving
 from tests.operate.conftest import KEY
@@ -71,3 +71,25 @@ def test_a_response_is_shown_short_and_without_control_characters():
         shown = str(post(double.url, WEBHOOK, 10))
     assert shown.startswith("502 '\\x1b[31mxxx")
     assert len(shown) < 300
+
+
+@pytest.mark.parametrize(
+    ("response", "cause"),
+    [
+        (Response(200, "<html>"), "Nothing was published: this is not the URL of the function."),
+        (Response(302, ""), "the URL belongs to something else"),
+        (Response(401, '{"error":"signature does not match"}'), "The key is not one of the function's"),
+        (Response(401, '{"error":"timestamp is outside the tolerance"}'), "The clock of this machine"),
+        (Response(403, '{"Message":"Forbidden"}'), "The URL is not public: one of its two permissions is missing"),
+        (Response(404, ""), "There is no function at this URL."),
+        (Response(413, '{"error":"too large"}'), "The message is larger than SNS accepts."),
+        (Response(422, '{"error":"not a task outcome"}'), "The deployed function does not accept it"),
+        (Response(429, ""), "The concurrency is used up, or ReservedConcurrency is 0."),
+        (Response(500, "Internal Server Error"), "The function did not start, or failed on the request"),
+        (Response(502, "Internal Server Error"), "The function did not start, or failed on the request"),
+        (Response(503, '{"error":"the outcome could not be published"}'), "SNS did not accept the message"),
+        (Response(503, '{"message":"Service Unavailable"}'), "The function was not available"),
+    ],
+)
+def test_a_response_that_must_not_be_is_explained(response, cause):
+    assert cause in response.cause()

@@ -1,11 +1,7 @@
 """`make replay`, against a log with lines as the function writes them."""
 
-import os
-import pty
 import re
-import signal
 import subprocess
-import threading
 import time
 
 import pytest
@@ -13,7 +9,7 @@ import pytest
 from operate import log
 from operate.terminal import Failure
 from tests.http_server import serving
-from tests.operate.conftest import KEY, OTHER_KEY, assert_shows_nothing_it_must_not, signature, verifies
+from tests.operate.conftest import KEY, OTHER_KEY, signature, verifies
 from tests.operate.test_unpublished import line
 
 VIDEO = '{"taskId":"t1","status":"succeed",\r\n "generations":[{"url":"https:\\/\\/a/ü"}], "n":1.50}\n'
@@ -27,7 +23,7 @@ def shown(printed):
 
 
 def test_what_was_not_published_is_sent_again_as_the_same_bytes_signed_now(stack, function):
-    stack.has_logged(*[line("not_published", body=VIDEO, webhook_id="msg_2abc")] * 11)
+    stack.has_logged(*[line("not_published", body=VIDEO, webhook_id="msg_2abc", code="InternalError")] * 11)
     status, printed = stack.run("replay", YES="1")
     assert shown(printed)[1:] == [["t1", "succeed", "not_published (InternalError)", "11"]]
     assert "\nt1  succeed  published, message id 5b9f6a2e-0001\n" in printed
@@ -66,7 +62,7 @@ def test_each_reason_is_replayed_the_oldest_first_and_what_was_published_is_not(
 def test_dry_only_shows_and_needs_no_key(stack, function):
     stack.has_logged(line("not_published", body=VIDEO))
     status, printed = stack.run("replay", DRY="1", WEBHOOK_SECRET=None)
-    assert shown(printed)[1:] == [["t1", "succeed", "not_published (InternalError)", "1"]]
+    assert shown(printed)[1:] == [["t1", "succeed", "not_published", "1"]]
     assert (status, function.requests) == (0, [])
 
 
@@ -147,30 +143,16 @@ def test_what_the_function_rejects_again_is_said_and_the_others_are_sent(stack, 
 
 
 @pytest.mark.parametrize(
-    ("response", "sent", "cause"),
-    [
-        ((401, b'{"error":"signature does not match"}'), 1, "The key is not one of the function's"),
-        ((401, b'{"error":"timestamp is outside the tolerance"}'), 1, "The clock of this machine"),
-        ((403, b'{"Message":"Forbidden"}'), 1, "The URL is not public"),
-        ((429, b'{"Reason":"ReservedFunctionConcurrentInvocationLimitExceeded"}'), 3, "The concurrency is used up"),
-        ((502, b"Internal Server Error"), 3, "The function did not start"),
-        ((503, b'{"error":"the outcome could not be published"}'), 3, "SNS did not accept the message"),
-        ((503, b'{"message":"Service Unavailable"}'), 3, "The function was not available"),
-        ((500, b'{"message":"Internal Server Error"}'), 3, "The function did not start"),
-        ((422, b'{"error":"not a task outcome"}'), 5, "The deployed function does not accept it"),
-        ((200, b"<html>"), 5, "this is not the URL of the function"),
-        ((302, b""), 5, "the URL belongs to something else"),
-    ],
+    ("status", "sent"),
+    [(401, 1), (403, 1), (404, 1), (429, 3), (500, 3), (502, 3), (503, 3), (422, 5), (200, 5), (302, 5)],
 )
-def test_a_cause_that_all_have_in_common_stops_the_replay(stack, function, response, sent, cause):
+def test_a_cause_that_all_have_in_common_stops_the_replay(stack, function, status, sent):
     stack.has_logged(*[line("not_published", f"t{number}", body=VIDEO) for number in range(5)])
-    function.respond = lambda _: response
-    status, printed = stack.run("replay", YES="1")
-    assert f"not published: {response[0]}" in printed
-    assert cause in printed
-    assert len(function.requests) == sent
+    function.respond = lambda _: (status, b"")
+    ended, printed = stack.run("replay", YES="1")
+    assert printed.count(f"not published: {status}") == len(function.requests) == sent
     assert (f"Stopped: {5 - sent} more were not sent" in printed) == (sent < 5)
-    assert (status, printed.splitlines()[-1]) == (1, "Published 0 of 5.")
+    assert (ended, printed.splitlines()[-1]) == (1, "Published 0 of 5.")
 
 
 def test_failures_that_are_not_in_a_row_do_not_stop_it(stack, function):
@@ -195,88 +177,6 @@ def test_control_characters_of_a_task_id_do_not_reach_the_terminal(stack):
     stack.has_logged(line("not_an_outcome", "t\x1b[31m1", "\x07", body="{}"))
     _, printed = stack.run("replay", DRY="1")
     assert shown(printed)[1][:2] == [r"'t\x1b[31m1'", r"'\x07'"]
-
-
-def test_without_a_terminal_and_without_yes_nothing_is_sent(stack, function):
-    stack.has_logged(line("not_published", body=VIDEO))
-    status, printed = stack.run("replay")
-    assert "there is no terminal to ask on. Run it in one, or set YES=1." in printed
-    assert (status, function.requests) == (1, [])
-
-
-@pytest.mark.parametrize(("answer", "sent"), [("y", 1), ("yes", 1), ("n", 0), ("", 0), ("\x04", 0)])
-def test_on_a_terminal_it_asks(stack, function, answer, sent):
-    stack.has_logged(line("not_published", body=VIDEO))
-    ours, theirs = pty.openpty()
-    os.write(ours, f"{answer}\n".encode())
-    ran = subprocess.run(**stack.process("replay"), stdin=theirs, capture_output=True, timeout=60, check=False)
-    os.close(ours)
-    os.close(theirs)
-    assert f"Send 1 of 1 to {function.url}? [y/N] " in ran.stdout
-    assert ("Nothing was sent." in ran.stderr) == (not sent)
-    assert (len(function.requests), ran.returncode) == (sent, 0 if sent else 1)
-
-
-def test_an_interrupt_ends_it_with_a_word(stack, function):
-    stack.has_logged(line("not_published", body=VIDEO))
-    asked, finished = threading.Event(), threading.Event()
-
-    def hang(_):
-        asked.set()
-        finished.wait(60)
-        return 503, b""
-
-    function.respond = hang
-    process = subprocess.Popen(
-        **stack.process("replay", YES="1"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    assert asked.wait(60)
-    process.send_signal(signal.SIGINT)
-    printed, _ = process.communicate(timeout=60)
-    finished.set()
-    assert_shows_nothing_it_must_not(printed)
-    assert printed.endswith("\nInterrupted.\n")
-    assert process.returncode == 130
-
-
-def test_a_closed_pipe_ends_it_without_a_word(stack):
-    stack.has_logged(line("not_published", body=VIDEO))
-    reading, writing = os.pipe()
-    os.close(reading)
-    ran = subprocess.run(
-        **stack.process("replay", DRY="1"), stdout=writing, stderr=subprocess.PIPE, timeout=60, check=False
-    )
-    os.close(writing)
-    assert (ran.returncode, ran.stderr) == (1, "")
-
-
-@pytest.mark.parametrize(
-    ("environment", "sentence"),
-    [
-        ({"STACK": None}, "STACK is not set: make replay STACK=pollo-webhook"),
-        ({"STACK": "other"}, "There is no stack other in us-east-1; AWS_DEFAULT_REGION sets another region."),
-        ({"WEBHOOK_SECRET": None}, "WEBHOOK_SECRET is not set; expected the Base64 key"),
-        ({"WEBHOOK_SECRET": "a!bc"}, "WEBHOOK_SECRET: key 1 is not Base64; expected the Base64 key"),
-        ({"WEBHOOK_SECRET": f"{KEY},"}, "WEBHOOK_SECRET: key 2 is empty; expected the Base64 key"),
-        ({"SINCE": "6"}, "SINCE='6' is not a time; expected a number of minutes, hours or days: 30m, 6h, 3d."),
-        ({"SINCE": "0h"}, "SINCE='0h' is not a time"),
-        ({"SINCE": "6h\n"}, "SINCE='6h\\n' is not a time"),
-        ({"YES": "y"}, "YES='y' is not a switch; expected YES=1 or nothing."),
-        ({"DRY": "true"}, "DRY='true' is not a switch; expected DRY=1 or nothing."),
-        ({"URL": "example.com"}, "URL is not an http or https URL"),
-        ({"AWS_DEFAULT_REGION": None}, "No AWS region is set: set AWS_DEFAULT_REGION"),
-        ({"AWS_SECRET_ACCESS_KEY": None}, "There are no usable AWS credentials: "),
-        ({"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}, "There are no usable AWS credentials: "),
-        ({"AWS_PROFILE": "other"}, "There are no usable AWS credentials: "),
-        ({"AWS_ENDPOINT_URL_CLOUDFORMATION": "http://127.0.0.1:1"}, "AWS cannot be reached: "),
-    ],
-)
-def test_what_is_wrong_in_the_settings_is_said_in_a_sentence(stack, function, environment, sentence):
-    stack.has_logged(line("not_published", body=VIDEO))
-    status, printed = stack.run("replay", **{"YES": "1", **environment})
-    assert sentence in printed
-    assert len(printed.splitlines()) == 1
-    assert (status, function.requests) == (1, [])
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/", "http://127.0.0.1:99999/", "http://[::1/", "http://a..b/"])
@@ -309,11 +209,3 @@ def test_a_stack_of_something_else_is_said_in_a_sentence(stack):
     status, printed = stack.run("replay", YES="1")
     assert "(CREATE_COMPLETE) has no output WebhookUrl: it is not a deployed pollo-webhook." in printed
     assert status == 1
-
-
-def test_without_boto3_a_sentence_says_what_installs_it(stack):
-    command = stack.process("replay")
-    # Without what is installed, only the checkout and the standard library are left.
-    command["args"].insert(1, "-S")
-    ran = subprocess.run(**command, capture_output=True, timeout=60, check=False)
-    assert (ran.returncode, ran.stderr) == (1, "boto3 is missing: run this through make, which installs it\n")

@@ -6,48 +6,24 @@ import pytest
 
 from operate.unpublished import PATTERN, unpublished
 
-# What each result adds to the fields that every line has.
-FIELDS = {
-    "published": {"level": "INFO", "httpStatus": 200, "messageId": "5b9f6a2e-0001", "snsMilliseconds": 31},
-    "not_published": {
-        "level": "ERROR",
-        "httpStatus": 503,
-        "snsMilliseconds": 7002,
-        "code": "InternalError",
-        "detail": "service error",
-    },
-    "timestamp_outside_tolerance": {
-        "level": "WARN",
-        "httpStatus": 401,
-        "webhookTimestamp": "1795600489",
-        "ageSeconds": 400,
-    },
-    "timestamp_unreadable": {"level": "WARN", "httpStatus": 400, "webhookTimestamp": "1795600489.431"},
-    "not_an_outcome": {"level": "WARN", "httpStatus": 422, "detail": "status is neither succeed nor failed"},
-    "too_large": {"level": "WARN", "httpStatus": 413, "bodyBytes": 1_200_000},
-    "signature_mismatch": {"level": "WARN", "httpStatus": 401, "signatures": 1, "keys": 1, "bodyBytes": 44},
-    "header_missing": {"level": "WARN", "httpStatus": 400, "bodyBytes": 44},
-    "header_unreadable": {"level": "WARN", "httpStatus": 400, "bodyBytes": 44},
-    "method_not_allowed": {"level": "WARN", "httpStatus": 405},
-    "not_configured": {"level": "ERROR", "detail": "WEBHOOK_SECRET: key 1 has 6 bytes"},
-    "panic": {"level": "ERROR", "location": "src/lib.rs:1:1"},
-}
 REPLAYED = ["not_published", "timestamp_outside_tolerance", "timestamp_unreadable", "not_an_outcome", "too_large"]
+OTHERS = [
+    "published",
+    "signature_mismatch",
+    "header_missing",
+    "header_unreadable",
+    "method_not_allowed",
+    "not_configured",
+    "panic",
+]
 
 BODY = '{"taskId":"t1","status":"succeed","generations":[{"url":"https://videos.example.com/1.mp4"}]}'
 
 
 def line(result, task_id="t1", status="succeed", webhook_id="msg_1", **fields):
-    known = {"taskId": task_id, "status": status, "webhookId": webhook_id, **fields}
-    return json.dumps(
-        {
-            "timestamp": "2026-11-25T03:12:40.123456Z",
-            "result": result,
-            "requestId": "8f0f2f86-6c1f-4b8e-9d3f-4b3f2c1d0e9a",
-            **FIELDS[result],
-            **{name: value for name, value in known.items() if value is not None},
-        }
-    )
+    """A line of the function, with the fields that are read."""
+    known = {"result": result, "taskId": task_id, "status": status, "webhookId": webhook_id, **fields}
+    return json.dumps({name: value for name, value in known.items() if value is not None})
 
 
 def listed(*lines):
@@ -63,10 +39,10 @@ def names(*lines):
 def test_each_reason_of_an_authentic_webhook_is_listed(result):
     [outcome] = listed(line(result, body=BODY))
     assert (outcome.task_id, outcome.status, outcome.body) == ("t1", "succeed", BODY.encode())
-    assert outcome.reason.split()[0] == result
+    assert outcome.reason == result
 
 
-@pytest.mark.parametrize("result", sorted(set(FIELDS) - set(REPLAYED)))
+@pytest.mark.parametrize("result", OTHERS)
 def test_nothing_else_is_listed(result):
     assert listed(line(result, body=BODY)) == []
 
