@@ -1,5 +1,6 @@
 """What the function writes: a line for each request, which the template's metrics count, and no secret."""
 
+import functools
 import json
 import re
 import subprocess
@@ -14,8 +15,6 @@ from operate.terminal import Failure
 from tests.end_to_end.exchange import REQUEST_ID, SUCCESS, exchange
 from tests.leaks import leaks
 
-GONE = "arn:aws:sns:us-east-1:123456789012:gone"
-
 
 def event(name):
     return json.loads((CHECKOUT / "events" / name).read_text())
@@ -28,6 +27,7 @@ class Template(yaml.SafeLoader):
 Template.add_multi_constructor("!", lambda *_: None)
 
 
+@functools.cache
 def metrics():
     """The template's metrics by name, each with its terms: a line is counted if one of them holds."""
     found = {}
@@ -43,51 +43,53 @@ def metrics():
     return found
 
 
-def counts(terms, line):
-    for field, operator, operand in terms:
-        value, operand = line.get(field), json.loads(operand)
-        if value == operand if operator == "=" else isinstance(value, int | float) and value >= operand:
-            return True
-    return False
+def counted(line):
+    """The names of the metrics that count a line."""
+    for name, terms in metrics().items():
+        for field, operator, operand in terms:
+            value, operand = line.get(field), json.loads(operand)
+            if value == operand if operator == "=" else isinstance(value, int | float) and value >= operand:
+                yield name
+                break
 
 
-def test_each_line_is_counted_by_the_metrics_that_are_meant_for_it(start, topic, queue):
+def test_each_webhook_gets_its_status_and_a_line_that_the_metrics_count_which_are_meant_for_it(start, topic, queue):
     function = start(SNS_TOPIC_ARN=topic)
-    unreadable = event("succeed.json")
-    unreadable["headers"]["x-webhook-id"] = "\ufffe"
     # What SNS can take, without room for the attributes.
     too_large = SUCCESS.ljust(1_048_576)
-    late = str(int(time.time()) - 600)
-    patterns, seen = metrics(), set()
-    for send, result, expected in [
-        (lambda: function.send(Webhook(SUCCESS, KEY)), "published", ["Published", "SnsMilliseconds"]),
-        (lambda: function.send(Webhook(SUCCESS, KEY, id="")), "header_missing", ["Unverified"]),
-        (lambda: function.invoke(json.dumps(unreadable)), "header_unreadable", ["Unverified"]),
-        (lambda: function.send(Webhook(SUCCESS, NOBODYS_KEY)), "signature_mismatch", ["Unverified"]),
-        (lambda: function.send(Webhook(too_large, NOBODYS_KEY)), "signature_mismatch", ["Unverified"]),
-        (lambda: function.send(Webhook(SUCCESS, KEY, timestamp="soon")), "timestamp_unreadable", ["AuthenticRejected"]),
-        (
-            lambda: function.send(Webhook(SUCCESS, KEY, timestamp=late)),
-            "timestamp_outside_tolerance",
-            ["AuthenticRejected"],
-        ),
-        (lambda: function.send(Webhook(too_large, KEY)), "too_large", ["AuthenticRejected"]),
-        (lambda: function.send(Webhook(b"[]", KEY)), "not_an_outcome", ["AuthenticRejected"]),
-        (lambda: function.request("GET"), "method_not_allowed", []),
+    early, late = [str(int(time.time()) + seconds) for seconds in [600, -600]]
+    seen = set()
+    for webhook, answer, expected in [
+        (Webhook(SUCCESS, KEY), (200, "published"), ["Published", "SnsMilliseconds"]),
+        (Webhook(SUCCESS, KEY, id=""), (400, "header_missing"), ["Unverified"]),
+        (Webhook(SUCCESS, NOBODYS_KEY), (401, "signature_mismatch"), ["Unverified"]),
+        (Webhook(too_large, NOBODYS_KEY), (401, "signature_mismatch"), ["Unverified"]),
+        (Webhook(SUCCESS, KEY, timestamp="soon"), (400, "timestamp_unreadable"), ["AuthenticRejected"]),
+        (Webhook(SUCCESS, KEY, timestamp=early), (401, "timestamp_outside_tolerance"), ["AuthenticRejected"]),
+        (Webhook(SUCCESS, KEY, timestamp=late), (401, "timestamp_outside_tolerance"), ["AuthenticRejected"]),
+        (Webhook(too_large, KEY), (413, "too_large"), ["AuthenticRejected"]),
+        (Webhook(b"[]", KEY), (422, "not_an_outcome"), ["AuthenticRejected"]),
     ]:
-        send()
-        line = json.loads(function.log())
-        assert line["result"] == result
-        assert sorted(name for name, terms in patterns.items() if counts(terms, line)) == expected, result
+        status, response, line = exchange(function, webhook)
+        assert (status, line["result"]) == answer
+        assert list(response) == (["messageId"] if status == 200 else ["error"])
+        assert sorted(counted(line)) == expected, line["result"]
         seen |= set(expected)
-    function = start(SNS_TOPIC_ARN=GONE)
-    line = exchange(function, Webhook(SUCCESS, KEY))[2]
-    assert sorted(name for name, terms in patterns.items() if counts(terms, line)) == [
-        "NotPublished",
-        "SnsMilliseconds",
-    ]
+    unreadable = event("succeed.json")
+    unreadable["headers"]["x-webhook-id"] = "\ufffe"
+    function.invoke(json.dumps(unreadable))
+    line = json.loads(function.log())
+    assert (line["result"], list(counted(line))) == ("header_unreadable", ["Unverified"])
+    status, headers, _ = function.request("GET")
+    line = json.loads(function.log())
+    assert (status, headers["Allow"], line["result"], list(counted(line))) == (405, "POST", "method_not_allowed", [])
+    function = start(SNS_TOPIC_ARN="arn:aws:sns:us-east-1:123456789012:gone")
+    status, headers, _ = function.send(Webhook(SUCCESS, KEY))
+    line = json.loads(function.log())
+    assert (status, headers["Retry-After"], line["level"], line["code"]) == (503, "30", "ERROR", "NotFound")
+    assert (line["result"], sorted(counted(line))) == ("not_published", ["NotPublished", "SnsMilliseconds"])
     # No metric is left that nothing was meant for.
-    assert seen | {"NotPublished", "SnsMilliseconds"} == set(patterns)
+    assert seen | {"NotPublished"} == set(metrics())
     assert len(queue.take()) == 1
 
 
@@ -118,33 +120,24 @@ def test_a_wrong_setting_stops_the_start_with_one_line_that_names_it(start, bina
     assert "p4ss" not in ended.stdout
 
 
-def test_a_panic_on_one_event_ends_neither_the_process_nor_in_silence(start, topic, queue):
-    function = start(SNS_TOPIC_ARN=topic)
-    # Not Base64: a dependency panics on it, before any code of ours.
-    status, _, body = function.invoke(json.dumps({**event("base64-body.json"), "body": "p4ss word%"}))
-    assert status != 200
-    text = function.log()
-    line = json.loads(text)
-    assert (line["level"], line["result"]) == ("ERROR", "panic")
-    assert re.search(r"\.rs:\d+:\d+$", line["location"])
-    assert REQUEST_ID.fullmatch(line["requestId"])
-    assert "p4ss" not in body + text
-    assert exchange(function, Webhook(SUCCESS, KEY))[0] == 200
-    assert function.process.poll() is None
-    assert len(queue.take()) == 1
-
-
-def test_an_event_that_is_not_a_request_leaves_one_line_that_does_not_repeat_it(start, topic, queue):
+def test_an_event_that_nobody_can_read_leaves_one_line_that_does_not_repeat_it(start, topic, queue):
     function = start(SNS_TOPIC_ARN=topic)
     broken = event("succeed.json")
     broken["headers"]["x-webhook-id"] = "p4ss\nword"
-    for broken_event in [broken, {}, "p4ss"]:
-        status, _, body = function.invoke(json.dumps(broken_event))
+    # Not Base64: a dependency panics on it, before any code of ours.
+    panic = {**event("base64-body.json"), "body": "p4ss word%"}
+    for unread in [broken, {}, "p4ss", panic]:
+        status, _, body = function.invoke(json.dumps(unread))
         assert status != 200
         text = function.log()
         assert "p4ss" not in body + text
-        assert json.loads(text)["level"] == "ERROR"
+        line = json.loads(text)
+        assert line["level"] == "ERROR"
+    assert line["result"] == "panic"
+    assert re.search(r"\.rs:\d+:\d+$", line["location"])
+    assert REQUEST_ID.fullmatch(line["requestId"])
     assert exchange(function, Webhook(SUCCESS, KEY))[0] == 200
+    assert function.process.poll() is None
     assert len(queue.take()) == 1
 
 

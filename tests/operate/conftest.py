@@ -11,7 +11,6 @@ import os
 import sys
 import time
 import uuid
-from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 from xml.sax.saxutils import escape
@@ -32,31 +31,21 @@ LOADER = botocore.loaders.create_loader()
 AWS_SECRET = "secret/of+the+operator"
 
 
-@dataclass
-class Moto:
-    """An emulator of AWS, and clients of it."""
-
-    url: str
-    sns: object
-    sqs: object
-    logs: object
-
-
 @pytest.fixture(scope="session")
 def moto():
+    """The URL of an emulator of AWS, and clients of it."""
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()
-    host, port = server.get_host_and_port()
     session = boto3.Session(aws_access_key_id="local", aws_secret_access_key=AWS_SECRET, region_name="us-east-1")
-    url = f"http://{host}:{port}"
-    yield Moto(url, *[session.client(service, endpoint_url=url) for service in ["sns", "sqs", "logs"]])
+    url = "http://{}:{}".format(*server.get_host_and_port())
+    yield url, [session.client(service, endpoint_url=url) for service in ["sns", "sqs", "logs"]]
     server.stop()
 
 
 class Stack:
     def __init__(self, moto, function, cloudformation):
-        self.name, self.function = f"stack-{uuid.uuid4().hex}", function
-        self.sns, self.sqs, self.logs = moto.sns, moto.sqs, moto.logs
+        self.name = f"stack-{uuid.uuid4().hex}"
+        url, [self.sns, self.sqs, self.logs] = moto
         self.topic = self.sns.create_topic(Name=self.name)["TopicArn"]
         self.group = f"/aws/lambda/{self.name}"
         self.logs.create_log_group(logGroupName=self.group)
@@ -76,7 +65,7 @@ class Stack:
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_ENDPOINT_URL": moto.url,
+            "AWS_ENDPOINT_URL": url,
             "AWS_ENDPOINT_URL_CLOUDFORMATION": cloudformation.url,
             "STACK": self.name,
             "WEBHOOK_SECRET": KEY,
@@ -85,19 +74,14 @@ class Stack:
     def describe(self, request):
         """Responds as CloudFormation does to DescribeStacks."""
         if f"StackName={self.name}".encode() not in request.body.split(b"&"):
-            message = "Stack with id other does not exist"
-            error = f"<Error><Type>Sender</Type><Code>ValidationError</Code><Message>{message}</Message></Error>"
-            return 400, f"<ErrorResponse>{error}</ErrorResponse>".encode()
+            error = "<Code>ValidationError</Code><Message>Stack with id other does not exist</Message>"
+            return 400, f"<ErrorResponse><Error>{error}</Error></ErrorResponse>".encode()
         outputs = "".join(
             f"<member><OutputKey>{key}</OutputKey><OutputValue>{escape(value)}</OutputValue></member>"
             for key, value in self.outputs.items()
         )
-        stack = (
-            f"<StackName>{self.name}</StackName><StackStatus>CREATE_COMPLETE</StackStatus><Outputs>{outputs}</Outputs>"
-        )
-        stacks = f"<Stacks><member>{stack}</member></Stacks>"
-        response = f"<DescribeStacksResult>{stacks}</DescribeStacksResult>"
-        return 200, f"<DescribeStacksResponse>{response}</DescribeStacksResponse>".encode()
+        stack = f"<member><StackStatus>CREATE_COMPLETE</StackStatus><Outputs>{outputs}</Outputs></member>"
+        return 200, f"<R><DescribeStacksResult><Stacks>{stack}</Stacks></DescribeStacksResult></R>".encode()
 
     def has_logged(self, *lines, ago=60):
         """Puts lines into the log, `ago` seconds before now, and one a millisecond."""
