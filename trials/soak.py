@@ -76,16 +76,53 @@ def webhook(number):
     return {0: forged, 1: forged, 2: random.choice(malformed)}.get(number % 20, (valid, None))
 
 
-class Queue:
-    """What has arrived, taken out all the while."""
+def resident_bytes(process):
+    return int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
-    def __init__(self, queue):
-        self.queue = queue
-        self.arrived = collections.Counter()
-        # Those that are sent no more, and whether these are all.
-        self.settled, self.over = set(), threading.Event()
+
+class Topic:
+    """A topic with its queue, behind processes of the function, and in front of emulators of its own."""
+
+    def __init__(self, stack, binary, name):
+        self.name = name
+        self.answers, self.tries, self.valid = [], [], set()
+        # What SNS has, whoever knows of it, and how often its answer for a message got lost.
+        self.taken, self.lost = set(), collections.Counter()
+        # What has arrived, which bodies are sent no more, and whether these are all.
+        self.arrived, self.settled, self.over = collections.Counter(), set(), threading.Event()
+        self.parts = stack.enter_context(contextlib.ExitStack())
+        parts = function_before_faults(binary, name, self.policy, self.taken.add, WEBHOOK_TOLERANCE_SECONDS="300")
+        self.function, self.queue = self.parts.enter_context(parts)
+        self.processes = [self.function.process]
+        for _ in range(PROCESSES - 1):
+            more = emulators.started([binary], self.function.printed, env=self.function.environment)
+            self.processes.append(self.parts.enter_context(more)[0])
+
+    def policy(self, message):
+        fault = random.choice(FAULTS) if random.random() < 0.1 else None
+        if fault in TAKEN:
+            self.lost[message] += 1
+        return fault
+
+    def send(self, number):
+        sent, refusal = webhook(number)
+
+        def call():
+            status, _, _ = self.function.send(sent)
+            self.answers.append((sent.id or None, refusal, status))
+            return status
+
+        while len(self.taken) - len(self.arrived) > BACKLOG:
+            time.sleep(0.05)
+        if refusal:
+            call()
+            return
+        self.valid.add(sent.body)
+        self.tries.append(deliver(call, [WAIT] * RETRIES, time.sleep))
+        self.settled.add(sent.body)
 
     def drain(self):
+        """Takes out what arrives, all the while."""
         held = {}
         while True:
             over = self.over.is_set()
@@ -109,77 +146,26 @@ class Queue:
                 time.sleep(0.1)
 
 
-def resident_bytes(process):
-    return int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-class Topic:
-    """A topic with its queue, behind processes of the function, and in front of emulators of its own."""
-
-    def __init__(self, stack, binary, name):
-        self.name = name
-        self.answers, self.tries, self.valid = [], [], set()
-        # What SNS has, whoever knows of it, and how often its answer for a message got lost.
-        self.taken, self.lost = set(), collections.Counter()
-        self.parts = stack.enter_context(contextlib.ExitStack())
-        parts = function_before_faults(binary, name, self.policy, self.taken.add, WEBHOOK_TOLERANCE_SECONDS="300")
-        self.function, queue = self.parts.enter_context(parts)
-        self.queue = Queue(queue)
-        self.processes = [self.function.process]
-        for _ in range(PROCESSES - 1):
-            more = emulators.started([binary], self.function.printed, env=self.function.environment)
-            self.processes.append(self.parts.enter_context(more)[0])
-
-    def policy(self, message):
-        fault = random.choice(FAULTS) if random.random() < 0.1 else None
-        if fault in TAKEN:
-            self.lost[message] += 1
-        return fault
-
-    def send(self, number):
-        sent, refusal = webhook(number)
-
-        def call():
-            status, _, _ = self.function.send(sent)
-            self.answers.append((sent.id or None, refusal, status))
-            return status
-
-        while len(self.taken) - len(self.queue.arrived) > BACKLOG:
-            time.sleep(0.05)
-        if refusal:
-            call()
-            return
-        self.valid.add(sent.body)
-        self.tries.append(deliver(call, [WAIT] * RETRIES, time.sleep))
-        self.queue.settled.add(sent.body)
-
-    def send_all(self, numbers):
-        for number in numbers:
-            self.send(number)
-
-
 def soak(topic, webhooks):
     """Sends `webhooks` to the topic's function. Gives a sentence for whatever is wrong."""
     memory = []
     start = time.monotonic()
     with ThreadPoolExecutor(SENDERS + 1) as threads:
-        draining = threads.submit(topic.queue.drain)
+        draining = threads.submit(topic.drain)
         try:
             # Memory is compared from the first quarter on, once each process has become warm.
             for part in [range(webhooks // 4), range(webhooks // 4, webhooks)]:
-                numbers = iter(part)
-                for sender in [threads.submit(topic.send_all, numbers) for _ in range(SENDERS)]:
-                    sender.result()
+                list(threads.map(topic.send, part))
                 memory.append((len(topic.answers), [resident_bytes(process) for process in topic.processes]))
         finally:
-            topic.queue.over.set()
+            topic.over.set()
     draining.result()
     seconds = time.monotonic() - start
     ended = [process.pid for process in topic.processes if process.poll() is not None]
     # Once the function has ended, all of its lines are here.
     topic.parts.close()
 
-    arrived = topic.queue.arrived
+    arrived = topic.arrived
     wrong = [f"Process {pid} of the function has ended." for pid in ended]
     if None in topic.tries:
         wrong.append(f"{topic.tries.count(None)} valid webhooks were never answered 200.")
