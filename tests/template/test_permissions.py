@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.template.translation import OVER_TLS, TOPIC_ARN, as_list, of_type, statements
+from tests.template.translation import OVER_TLS, TOPIC_ARN, of_type, statements
 
 pytestmark = pytest.mark.template
 
@@ -21,12 +21,6 @@ def paths_to(value, sought, path=()):
         return [path]
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else []
     return [found for key, item in items for found in paths_to(item, sought, (*path, key))]
-
-
-def at(value, path):
-    for key in path:
-        value = value[key]
-    return value
 
 
 def test_everyone_may_call_the_url_for_which_aws_wants_two_permissions(template):
@@ -54,12 +48,6 @@ def test_the_function_may_publish_write_its_log_and_traces_use_the_keys_of_the_u
         only_if("HasTopicKmsKey", allow(["kms:GenerateDataKey", "kms:Decrypt"], {"Ref": "TopicKmsKeyArn"})),
         only_if("HasEnvironmentKmsKey", allow("kms:Decrypt", {"Ref": "EnvironmentKmsKeyArn"})),
     ]
-
-
-def test_nothing_is_allowed_on_every_resource_but_traces(template):
-    allowed = [at(template, path[:-1]) for path in paths_to(template, "Allow")]
-    everywhere = [statement["Action"] for statement in allowed if "*" in as_list(statement.get("Resource", []))]
-    assert everywhere == [["xray:PutTraceSegments", "xray:PutTelemetryRecords"]]
 
 
 def test_nobody_but_the_function_may_publish_and_only_over_tls(template):
