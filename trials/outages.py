@@ -24,20 +24,20 @@ from operate.pollo import NOBODYS_KEY, Webhook
 from operate.terminal import Failure
 from trials.faults import RETRIES, Fault, deliver, function_before_faults
 
-SECOND, MINUTE, HOUR = 1, 60, 3600
+MINUTE, HOUR = 60, 3600
 
 # The waits between the tries.
 SCHEDULES = {
     "every minute": [MINUTE] * RETRIES,
     "doubling from one minute": [MINUTE * 2**retry for retry in range(RETRIES)],
-    "like Svix": [5 * SECOND, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, *[10 * HOUR] * 5],
+    "like Svix": [5, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, *[10 * HOUR] * 5],
 }
 
 # What can be out of order besides SNS.
 KILLED_BEFORE, KILLED_AFTER, AWAY, UNHEARD = "killed before", "killed after", "away", "unheard"
 
-# For the first try only: no wait is as short.
-ONCE = 1 * SECOND
+# Seconds, for the first try only: no wait is as short.
+ONCE = 1
 
 
 @dataclass(frozen=True)
@@ -67,16 +67,10 @@ OUTAGES = [
 
 # SNS drops the same outcome on a FIFO topic for this long. It is the default tolerance too.
 DEDUPLICATION = DEFAULT_TOLERANCE = 300
-# More than any schedule lasts.
-WIDE_TOLERANCE = 72 * HOUR
 
-# What the sender does with timestamps, and the tolerance of the function.
-NEW, KEPT, KEPT_WIDE, KEPT_OFF = SENDERS = [
-    ("new", DEFAULT_TOLERANCE),
-    ("kept", DEFAULT_TOLERANCE),
-    ("kept", WIDE_TOLERANCE),
-    ("kept", 0),
-]
+# What the sender does with timestamps, and the tolerance of the function. 72 hours are more than any schedule lasts.
+SENDERS = [("new", DEFAULT_TOLERANCE), ("kept", DEFAULT_TOLERANCE), ("kept", 72 * HOUR), ("kept", 0)]
+NEW, KEPT, *_ = SENDERS
 STANDARD, FIFO = TOPICS = ["outcomes", "outcomes.fifo"]
 
 # Seconds in which SQS's clock must agree with ours: less than a jump that matters, more than a busy machine needs.
@@ -134,14 +128,8 @@ class World:
         self.binary = binary
         self.timestamps, tolerance = sender
         self.clock = Clock(stack.enter_context(tempfile.TemporaryDirectory()))
-        parts = function_before_faults(
-            binary,
-            topic,
-            self.policy,
-            self.taken,
-            self.clock.environment,
-            WEBHOOK_TOLERANCE_SECONDS=str(tolerance),
-        )
+        clock, settings = self.clock.environment, {"WEBHOOK_TOLERANCE_SECONDS": str(tolerance)}
+        parts = function_before_faults(binary, topic, self.policy, self.taken, clock, **settings)
         self.function, self.queue = stack.enter_context(parts)
 
     def restart(self):
