@@ -18,6 +18,7 @@ signal.signal(signal.SIGINT, signal.SIG_DFL)
 from local import emulators
 from local.emulators import ADDRESS, KEY, SETTINGS
 from operate import settings, terminal
+from operate.line import parse
 from operate.pollo import NOBODYS_KEY, Webhook
 from operate.terminal import Failure, printable
 
@@ -74,12 +75,16 @@ def show(label, text):
     print(f"   {label:<12} {text}")
 
 
+def show_fields(fields):
+    show("", "  ".join(f"{name}={printable(str(value))}" for name, value in fields.items()))
+
+
 def show_queues(taken):
     """Shows the messages of each queue."""
     for name, messages in taken.items():
         for body, attributes in messages:
             show(name, body)
-            show("", "  ".join(f"{attribute}={printable(value)}" for attribute, value in sorted(attributes.items())))
+            show_fields(dict(sorted(attributes.items())))
         if not messages:
             show(name, "-")
 
@@ -130,17 +135,33 @@ make smoke URL={function.url}
     )
 
 
+def take_one(messages, webhook_id):
+    """Takes the first message of a webhook out of `messages`. Gives a list of it, or of nothing."""
+    found = [message for message in messages if message[1].get("webhookId") == webhook_id][:1]
+    for message in found:
+        messages.remove(message)
+    return found
+
+
 def go_on(sns, function, queues):
-    """Shows each line of the log and each message as they come."""
+    """Shows each line of the log with the messages of its webhook."""
+    arrived = {queue.name: [] for queue in queues}
     while True:
         lines = function.log_lines(wait=1)
-        sns.check()
-        taken = {queue.name: messages for queue in queues if (messages := queue.take())}
-        if lines or taken:
+        # A message can arrive before its line, but not by a second. `cargo lambda watch` can publish some without a line here.
+        if not lines and any(arrived.values()):
             print(f"\n{time.strftime('%H:%M:%S')}")
+            show_queues(arrived)
+            arrived = {name: [] for name in arrived}
+        sns.check()
+        for queue in queues:
+            arrived[queue.name] += queue.take()
         for line in lines:
+            print(f"\n{time.strftime('%H:%M:%S')}")
             show("logged", line)
-        show_queues(taken)
+            fields = parse(line)
+            if fields.get("result") == "published":
+                show_queues({name: take_one(messages, fields["webhookId"]) for name, messages in arrived.items()})
         function.check()
 
 

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from local import demo
-from local.emulators import ADDRESS, CHECKOUT, KEY, PATIENCE, free_port, started
+from local.emulators import ADDRESS, CHECKOUT, KEY, PATIENCE, Emulator, Sns, free_port, started
 from operate.function_url import post
 from operate.pollo import Webhook
 
@@ -101,14 +101,14 @@ def run():
 
 
 def test_settings_of_ones_own_are_used_and_the_key_is_not_shown(run):
-    assert run.status(OWN_KEY, "own") == 200
+    assert run.status(OWN_KEY) == 200
     assert run.status(KEY) == 401
     assert run.status(OWN_KEY, "msg_1", "1767225600") == 401
-    run.read_until(lambda shown: "timestamp_outside_tolerance" in shown and shown.count("webhookId=own") == 2)
+    run.read_until(lambda shown: "timestamp_outside_tolerance" in shown)
     assert OWN_KEY not in run.shown
 
 
-def test_webhooks_at_once_are_all_shown_with_their_messages(run):
+def test_webhooks_at_once_are_shown_each_with_its_own_messages(run):
     results = {f"msg_{number}": "published" if number % 5 else "signature_mismatch" for number in range(25)}
 
     def send(id):
@@ -118,9 +118,22 @@ def test_webhooks_at_once_are_all_shown_with_their_messages(run):
         list(threads.map(send, results))
     # Each success comes out of two queues, and then its attributes are shown.
     shown = run.read_until(lambda shown: shown.count("webhookId=msg_") == 40 and shown.count('"msg_') == 25)
-    lines = [json.loads(line) for line in re.findall("logged +(.*)", shown)]
-    assert {line["webhookId"]: line["result"] for line in lines} == results
-    assert set(re.findall(r"webhookId=(\S+)", shown)) == {id for id in results if results[id] == "published"}
+    for block in shown.strip().split("\n\n"):
+        line = json.loads(re.search("logged +(.*)", block)[1])
+        assert line["result"] == results[line["webhookId"]]
+        messages = 2 if line["result"] == "published" else 0
+        assert re.findall(r"webhookId=(\S+)", block) == [line["webhookId"]] * messages
+
+
+def test_a_message_without_a_line_in_the_log_is_shown_on_its_own(run):
+    sns = Sns(Emulator("SNS", None, run.ports["SNS_PORT"]))
+    sns.sns.publish(TopicArn=sns.topic("pollo-outcomes"), Message="by hand")
+    run.status(OWN_KEY, "last")
+    shown = run.read_until(lambda shown: shown.count("costly") == 2 and shown.count("webhookId=last") >= 2)
+    assert [sorted(re.findall("by hand|webhookId=last", block)) for block in shown.strip().split("\n\n")] in [
+        [["webhookId=last"] * 2, ["by hand"]],
+        [["by hand"], ["webhookId=last"] * 2],
+    ]
 
 
 def test_ctrl_c_ends_it_and_leaves_the_ports_free(run):
