@@ -35,6 +35,9 @@ WEBHOOKS = [
     ("A forged success", SUCCESS, 401, []),
 ]
 
+GREEN, RED = "\033[32m", "\033[31m"
+DEFAULT_COLOUR = "\033[0m"
+
 
 def ports():
     """The ports that the environment sets, or else PORTS. Raises Failure if one is in use."""
@@ -79,6 +82,17 @@ def show_fields(fields):
     show("", "  ".join(f"{name}={printable(str(value))}" for name, value in fields.items()))
 
 
+def show_line(line):
+    """Shows a line of the log: as it is, or on a terminal its result in colour and its fields."""
+    fields = parse(line)
+    if not fields or not sys.stdout.isatty():
+        show("logged", line)
+        return
+    result = str(fields.pop("result", "error"))
+    show("logged", f"{GREEN if result == 'published' else RED}{result}{DEFAULT_COLOUR}")
+    show_fields(fields)
+
+
 def show_queues(taken):
     """Shows the messages of each queue."""
     for name, messages in taken.items():
@@ -97,7 +111,7 @@ def send_three(function, queues, key):
         show("sent", sent.decode())
         responded, _, body = function.send(Webhook(sent, NOBODYS_KEY if status == 401 else key))
         show("response", f"{responded} {body}")
-        show("logged", function.log())
+        show_line(function.log())
         taken = {queue.name: queue.take() for queue in queues}
         show_queues(taken)
         if responded != status:
@@ -158,7 +172,7 @@ def go_on(sns, function, queues):
             arrived[queue.name] += queue.take()
         for line in lines:
             print(f"\n{time.strftime('%H:%M:%S')}")
-            show("logged", line)
+            show_line(line)
             fields = parse(line)
             if fields.get("result") == "published":
                 show_queues({name: take_one(messages, fields["webhookId"]) for name, messages in arrived.items()})

@@ -18,6 +18,7 @@ from operate.function_url import post
 from operate.pollo import Webhook
 
 OWN_KEY = "bXkgb3duIGtleSBmcm9tIFBvbGxv"
+LINE = '{"level":"WARN","result":"signature_mismatch","httpStatus":401,"webhookId":"msg_\\u001b[1m"}'
 
 
 def command(*options, **environment):
@@ -71,6 +72,21 @@ def test_an_interrupt_while_it_starts_leaves_no_traceback():
         run.send_signal(signal.SIGINT)
         assert "Traceback" not in run.stderr.read()
     assert run.returncode == -signal.SIGINT
+
+
+def test_a_line_of_the_log_is_shown_as_it_is(capsys):
+    demo.show_line(LINE)
+    assert capsys.readouterr().out == f"   logged       {LINE}\n"
+
+
+@pytest.mark.parametrize(("result", "colour"), [("published", demo.GREEN), ("signature_mismatch", demo.RED)])
+def test_a_terminal_shows_its_result_in_colour_and_its_fields(capsys, monkeypatch, result, colour):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    demo.show_line(LINE.replace("signature_mismatch", result))
+    assert capsys.readouterr().out.splitlines() == [
+        f"   logged       {colour}{result}{demo.DEFAULT_COLOUR}",
+        "                level=WARN  httpStatus=401  webhookId='msg_\\x1b[1m'",
+    ]
 
 
 class Run:
