@@ -271,6 +271,7 @@ mod tests {
             ("AWS_ENDPOINT_URL", "p4ssword", "not a URL (expected"),
             ("AWS_ENDPOINT_URL", "127.0.0.1:4100", "not a URL (expected"),
             ("AWS_ENDPOINT_URL", "http://", "not a URL (expected"),
+            ("AWS_ENDPOINT_URL", "http://:4100", "not a URL (expected"),
             ("AWS_ENDPOINT_URL", "ftp://p4ss.example", "not a URL (expected"),
             ("AWS_USE_FIPS_ENDPOINT", "p4ss", "neither true nor false (expected true or false)"),
             ("AWS_USE_DUALSTACK_ENDPOINT", "1", "neither true nor false (expected true or false)"),

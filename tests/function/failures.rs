@@ -203,7 +203,9 @@ async fn nobody_at_the_endpoint() {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let function = Function::without_sns(&format!("http://{}", socket.local_addr().unwrap())).await;
-    is_not_published(&function.receive(&event(SUCCEED)).await, "DispatchFailure");
+    let answer = function.receive(&event(SUCCEED)).await;
+    is_not_published(&answer, "DispatchFailure");
+    assert!(answer.log["detail"].as_str().unwrap().contains("Connection refused"), "{}", answer.log);
 }
 
 /// By default, the SDK's retries have a quota over all calls, which an outage uses up and time does not fill up again.

@@ -124,6 +124,11 @@ def test_settings_of_ones_own_are_used_and_the_key_is_not_shown(run):
     assert OWN_KEY not in run.shown
 
 
+@pytest.mark.parametrize("path", ["a/b?c=d", "lambda-url/pollo-webhook/"])
+def test_every_path_reaches_the_function(run, path):
+    assert post(run.url + path, Webhook(demo.SUCCESS, OWN_KEY), PATIENCE).status == 200
+
+
 def test_webhooks_at_once_are_shown_each_with_its_own_messages(run):
     results = {f"msg_{number}": "published" if number % 5 else "signature_mismatch" for number in range(25)}
 
