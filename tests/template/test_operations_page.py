@@ -11,12 +11,6 @@ from tests.template.translation import findings, of_type, translated
 pytestmark = pytest.mark.template
 
 
-def test_each_parameter_is_in_it_with_its_default(template):
-    rows = dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", operations.section("Parameters"), re.MULTILINE))
-    defaults = {name: parameter["Default"] for name, parameter in template["Parameters"].items()}
-    assert rows == {name: "–" if default == "" else f"`{default}`" for name, default in defaults.items()}
-
-
 def test_each_alarm_is_in_it(template):
     headings = re.findall(r"^### `(\w+)`", operations.PAGE, re.MULTILINE)
     assert sorted(headings) == sorted(of_type(template, "AWS::CloudWatch::Alarm"))
