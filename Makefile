@@ -13,7 +13,7 @@ help:
 	@echo '  make test       unit tests, and the compiled function between emulators'
 	@echo '  make lint       formatting, clippy, documentation, Python, workflows, dependencies'
 	@echo '  make template   the templates: SAM, linters, permissions and policies'
-	@echo '  make stack      the template, deployed to an emulator of AWS, tested and deleted'
+	@echo '  make stack      the package, deployed to an emulator of AWS, tested and deleted'
 	@echo '  make guard      instructions, size and memory of the binary, compared with ceilings'
 	@echo '  make fuzz       random input against an independent judge; longer with SECONDS=600'
 	@echo '                  (TARGET=event fuzzes one target)'
@@ -28,6 +28,7 @@ help:
 	@echo '  make trials     an hour of load, outages and fuzzing, before a release'
 	@echo '  make bench      compares the function with Python, Node and plain Rust, and writes'
 	@echo '                  docs/performance.md and its chart'
+	@echo '  make package    what a release consists of, in target/package (ARCH=arm64)'
 	@echo '  make clean      removes what was built and installed'
 
 .PHONY: python
@@ -62,11 +63,17 @@ template: python
 	.tools/sam/bin/python -m pytest -m template tests/template
 
 .PHONY: stack
-stack: python
-	@$(PYTHON) local/tools.py emulators sam aws
-	PATH="$(CURDIR)/.tools/sam/bin:$$PATH" SAM_CLI_TELEMETRY=0 sam build
-	.tools/sam/bin/python -m pytest -m stack -n 4 --dist loadfile tests/stack
-	FUNCTION_BINARY=$(CURDIR)/.aws-sam/build/Function/bootstrap .tools/emulators/bin/python -m pytest tests/end_to_end
+stack: package
+	@$(PYTHON) local/tools.py emulators aws
+	ARCH=$(ARCH) .tools/sam/bin/python -m pytest -m stack -n 4 --dist loadfile tests/stack
+	FUNCTION_BINARY=$(CURDIR)/target/package/$(ARCH)/bootstrap .tools/emulators/bin/python -m pytest tests/end_to_end
+
+ARCH ?= x86_64
+
+.PHONY: package
+package: python
+	@$(PYTHON) local/tools.py sam
+	@PATH="$(CURDIR)/.tools/sam/bin:$$PATH" .tools/sam/bin/python -m local.package $(ARCH)
 
 # One folder, which the harness looks into.
 guard bench lint: export CARGO_TARGET_DIR = $(CURDIR)/target

@@ -1,0 +1,149 @@
+"""Builds what a release consists of: `make package`, or `python3 -m local.package arm64`, with cargo-lambda on the PATH.
+
+The archive has all that a deployment needs: the compiled function, the template that deploys it, the operator's commands and
+the documentation. It has no time, no order and no mode of this machine: the same sources and compiler give the same bytes.
+"""
+
+import hashlib
+import io
+import json
+import re
+import signal
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+PACKAGES = CHECKOUT / "target" / "package"
+TARGETS = {"x86_64": "x86_64-unknown-linux-gnu", "arm64": "aarch64-unknown-linux-gnu"}
+
+# Beside those that are made here, and a Makefile for the operator's commands.
+FILES = [
+    *["CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT", "README.md", "SECURITY.md", "docs/*"],
+    *["samconfig.toml", "examples/*", "examples/*/*", "operate/*.py", "local/operate.txt", "local/tools.py"],
+]
+
+
+def main():
+    architecture = sys.argv[1] if len(sys.argv) > 1 else "x86_64"
+    if architecture not in TARGETS:
+        sys.exit(f"{architecture} is no architecture of Lambda: expected {' or '.join(TARGETS)}")
+    bootstrap = compiled(architecture)
+    path = archive_path(architecture)
+    path.write_bytes(archive(contents(CHECKOUT, bootstrap, architecture, crates(architecture)), version(CHECKOUT)))
+    (PACKAGES / "SHA256SUMS").write_text(sums({path.name: path.read_bytes()}))
+    print(path.relative_to(CHECKOUT))
+
+
+def version(checkout):
+    return tomllib.loads((checkout / "Cargo.toml").read_text())["package"]["version"]
+
+
+def archive_path(architecture):
+    return PACKAGES / f"pollo-webhook-{version(CHECKOUT)}-{architecture}.zip"
+
+
+def compiled(architecture):
+    """The function, compiled by the command that `sam build` runs too."""
+    target = TARGETS[architecture]
+    libraries = run("rustc", "--print", "target-libdir", "--target", target).strip()
+    # cargo-lambda would install it without a question.
+    if not Path(libraries).is_dir():
+        sys.exit(f"Rust cannot compile for {architecture} yet: run `rustup target add {target}` first")
+    folder = PACKAGES / architecture
+    options = ["--release", "--locked", "--skip-target-check", *(["--arm64"] if architecture == "arm64" else [])]
+    run("cargo", "lambda", "build", *options, "--lambda-dir", folder, "--flatten", "pollo-webhook", stdout=None)
+    return (folder / "bootstrap").read_bytes()
+
+
+def crates(architecture):
+    """The crates that are compiled into the function, a line each: name, version and licence."""
+    options = ["--edges", "normal,no-proc-macro", "--prefix", "none", "--no-dedupe", "--format", "{p}|{l}"]
+    return run("cargo", "tree", "--locked", "--target", TARGETS[architecture], *options)
+
+
+def run(*command, stdout=subprocess.PIPE):
+    try:
+        return subprocess.run(command, cwd=CHECKOUT, stdout=stdout, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        sys.exit(str(error))
+
+
+def contents(checkout, bootstrap, architecture, crates):
+    """The files of the archive: their names and what is in them."""
+    paths = [path for pattern in FILES for path in checkout.glob(pattern) if path.is_file()]
+    files = {path.relative_to(checkout).as_posix(): path.read_bytes() for path in paths}
+    files["Makefile"] = (checkout / "local" / "release.mk").read_bytes()
+    files["bootstrap.zip"] = zipped({"bootstrap": (bootstrap, 0o755)})
+    files["template.yaml"] = template((checkout / "template.yaml").read_text(), architecture).encode()
+    files["sbom.cdx.json"] = materials(checkout, bootstrap, crates).encode()
+    return {**files, "SHA256SUMS": sums(files).encode()}
+
+
+def template(text, architecture):
+    """The template, with the compiled function in place of the sources."""
+    for old, new in [
+        (r"      BuildMethod: .*\n      BuildProperties:\n        Binary: .*\n", ""),
+        (r"CodeUri: \.\n", "CodeUri: bootstrap.zip\n"),
+        (r"Architectures: \[\w+\]\n", f"Architectures: [{architecture}]\n"),
+    ]:
+        text, found = re.subn(old, new, text)
+        if found != 1:
+            sys.exit(f"template.yaml has this {found} times, and not once: {old}")
+    return text
+
+
+def materials(checkout, bootstrap, crates):
+    """The bill of materials, in the format of CycloneDX."""
+    locked = tomllib.loads((checkout / "Cargo.lock").read_text())["package"]
+    checksums = {(crate["name"], crate["version"]): crate.get("checksum") for crate in locked}
+    components = []
+    for line in sorted(set(crates.splitlines())):
+        name, number, licence = re.fullmatch(r"(\S+) v(\S+)[^|]*\|(.*)", line).groups()
+        component = {"type": "library", "name": name, "version": number, "purl": f"pkg:cargo/{name}@{number}"}
+        component["licenses"] = [{"expression": licence.replace("/", " OR ")}]
+        component["hashes"] = [{"alg": "SHA-256", "content": checksums[name, number]}]
+        if name == "pollo-webhook":
+            function = component
+        else:
+            components.append(component)
+    function |= {
+        "type": "application",
+        "hashes": [{"alg": "SHA-256", "content": hashlib.sha256(bootstrap).hexdigest()}],
+    }
+    # Without its optional serial number and time, which would differ each time.
+    bill = {"bomFormat": "CycloneDX", "specVersion": "1.5", "version": 1, "metadata": {"component": function}}
+    return json.dumps({**bill, "components": components}, indent=1) + "\n"
+
+
+def sums(files):
+    """The checksums as `sha256sum --check` reads them."""
+    return "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in sorted(files.items()))
+
+
+def archive(files, version):
+    return zipped({f"pollo-webhook-{version}/{name}": (data, 0o644) for name, data in files.items()})
+
+
+def zipped(files):
+    """A zip archive of files: their names, what is in them, and their modes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, (data, mode) in sorted(files.items()):
+            # Its time is 1980, the first that there is.
+            entry = zipfile.ZipInfo(name)
+            entry.create_system, entry.external_attr, entry.compress_type = (
+                3,
+                (0o100000 | mode) << 16,
+                zipfile.ZIP_DEFLATED,
+            )
+            archive.writestr(entry, data)
+    return buffer.getvalue()
+
+
+if __name__ == "__main__":
+    # Ctrl-C ends it without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    main()

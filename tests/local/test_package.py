@@ -1,0 +1,128 @@
+"""The archive of a release, around bytes that stand in for the compiled function."""
+
+import difflib
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+
+import pytest
+
+from local import package
+from local.emulators import CHECKOUT
+
+BOOTSTRAP = b"\x7fELF of the function"
+
+
+@pytest.fixture(scope="module")
+def crates():
+    return package.crates("x86_64")
+
+
+@pytest.fixture
+def files(crates):
+    return package.contents(CHECKOUT, BOOTSTRAP, "x86_64", crates)
+
+
+def test_two_checkouts_in_different_folders_give_the_same_bytes(tmp_path, files, crates):
+    other = tmp_path / "deeper" / "checkout"
+    for name in [*files, "Cargo.toml", "Cargo.lock", "local/release.mk"]:
+        # In another order, with other times and modes.
+        if (CHECKOUT / name).is_file():
+            (other / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(CHECKOUT / name, other / name)
+            (other / name).chmod(0o700)
+            os.utime(other / name, (1, 1))
+    lines = "\n".join(reversed(crates.splitlines())).replace(str(CHECKOUT), str(other))
+    again = package.contents(other, BOOTSTRAP, "x86_64", lines)
+    assert package.archive(again, "1") == package.archive(dict(reversed(files.items())), "1")
+
+
+def test_every_file_is_in_one_folder_without_a_time_and_only_the_function_can_be_executed(files):
+    with zipfile.ZipFile(io.BytesIO(package.archive(files, "0.2.0"))) as archive:
+        entries = archive.infolist()
+    assert [entry.filename for entry in entries] == sorted(f"pollo-webhook-0.2.0/{name}" for name in files)
+    assert {entry.date_time for entry in entries} == {(1980, 1, 1, 0, 0, 0)}
+    assert {entry.external_attr >> 16 for entry in entries} == {0o100644}
+    with zipfile.ZipFile(io.BytesIO(files["bootstrap.zip"])) as function:
+        [bootstrap] = function.infolist()
+        assert function.read("bootstrap") == BOOTSTRAP
+    assert bootstrap.external_attr >> 16 == 0o100755
+    assert bootstrap.date_time == (1980, 1, 1, 0, 0, 0)
+
+
+def test_the_template_differs_from_the_source_only_in_where_the_code_is(files):
+    for architecture, line in [
+        ("x86_64", []),
+        ("arm64", ["-      Architectures: [x86_64]", "+      Architectures: [arm64]"]),
+    ]:
+        source = (CHECKOUT / "template.yaml").read_text()
+        released = package.template(source, architecture)
+        changes = difflib.unified_diff(source.splitlines(), released.splitlines(), lineterm="", n=0)
+        assert [change for change in changes if not change.startswith(("---", "+++", "@@"))] == [
+            "-      BuildMethod: rust-cargolambda",
+            "-      BuildProperties:",
+            "-        Binary: pollo-webhook",
+            "-      CodeUri: .",
+            "+      CodeUri: bootstrap.zip",
+            *line,
+        ]
+    with pytest.raises(SystemExit, match="template.yaml has this 0 times"):
+        package.template(released, "x86_64")
+
+
+def test_the_checksums_hold(files, tmp_path):
+    with zipfile.ZipFile(io.BytesIO(package.archive(files, "1"))) as archive:
+        archive.extractall(tmp_path)
+    folder = tmp_path / "pollo-webhook-1"
+    check = ["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"]
+    assert subprocess.run(check, cwd=folder, check=False).returncode == 0
+    assert len((folder / "SHA256SUMS").read_text().splitlines()) == len(files) - 1
+    (folder / "bootstrap.zip").write_bytes(b"something else")
+    assert subprocess.run(check, cwd=folder, capture_output=True, check=False).returncode == 1
+
+
+def test_the_bill_of_materials_has_each_crate_with_its_hash_and_licence(files):
+    bill = json.loads(files["sbom.cdx.json"])
+    function = bill["metadata"]["component"]
+    assert function["hashes"] == [{"alg": "SHA-256", "content": hashlib.sha256(BOOTSTRAP).hexdigest()}]
+    assert not {"serialNumber", "timestamp"} & {*bill, *bill["metadata"]}
+    locked = tomllib.loads((CHECKOUT / "Cargo.lock").read_text())["package"]
+    known = {(crate["name"], crate["version"], crate.get("checksum")) for crate in locked}
+    listed = {(part["name"], part["version"], part["hashes"][0]["content"]) for part in bill["components"]}
+    assert listed < known
+    assert all(part["licenses"][0]["expression"] for part in bill["components"])
+    # What publishes is in the function; what only the tests use is not, nor is what only compiles.
+    assert {"aws-sdk-sns", "ring"} < {name for name, *_ in listed}
+    assert not {"proptest", "thiserror-impl"} & {name for name, *_ in listed}
+
+
+def test_the_operators_commands_are_those_of_the_repository_and_run_from_the_archive(files, tmp_path):
+    with zipfile.ZipFile(io.BytesIO(package.archive(files, "1"))) as archive:
+        archive.extractall(tmp_path)
+    commands = re.findall(r"-m operate\.(\w+)", (CHECKOUT / "Makefile").read_text())
+    assert re.findall(r"^\.PHONY: (.*)", files["Makefile"].decode(), re.MULTILINE) == [" ".join(commands)]
+    for command in commands:
+        ran = subprocess.run(
+            [sys.executable, "-m", f"operate.{command}"],
+            cwd=tmp_path / "pollo-webhook-1",
+            env={"PATH": os.environ["PATH"]},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert f"make {command} STACK=pollo-webhook" in ran.stderr
+
+
+def test_an_architecture_whose_target_is_missing_is_refused_and_nothing_is_installed(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(package, "run", lambda *command, **_: asked.append(command[0]) or f"{tmp_path}/missing\n")
+    with pytest.raises(SystemExit, match="run `rustup target add aarch64-unknown-linux-gnu` first"):
+        package.compiled("arm64")
+    assert asked == ["rustc"]
