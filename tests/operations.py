@@ -12,9 +12,9 @@ def section(heading):
     return re.split(r"^#+ ", PAGE.partition(f"# {heading}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
 
 
-def template_with_http_api():
-    """The template as text, with an HTTP API in place of the function's URL."""
-    text = (CHECKOUT / "template.yaml").read_text()
+def template_with_http_api(folder=CHECKOUT):
+    """The template in a folder as text, with an HTTP API in place of the function's URL."""
+    text = (folder / "template.yaml").read_text()
     events, output = re.findall(r"```yaml\n(.*?)```", section("Without a function URL"), re.DOTALL)
     for old, new in [
         ("      FunctionUrlConfig:\n        AuthType: NONE\n", events),

@@ -1,4 +1,4 @@
-"""The template built, deployed to an emulator of AWS, called, changed and deleted, as a user does."""
+"""The package deployed to an emulator of AWS, called, changed and deleted, as a user does."""
 
 import contextlib
 import os
@@ -6,15 +6,15 @@ import os
 import pytest
 
 from local import emulators
-from local.emulators import ADDRESS, TOOLS
+from local.emulators import ADDRESS
 from tests.certificate import self_signed_certificate
-from tests.stack.deployment import Checkout, Stack, sam_deploy_stack
+from tests.stack.deployment import Release, Stack, sam_deploy_stack, unpacked
 from tests.stack.emulated_aws import ACCOUNT, MINISTACK, REGION, SAM, Aws, run
 
 
 @pytest.fixture(scope="session")
 def aws(tmp_path_factory):
-    """An emulator for each worker of xdist. They share what SAM has built."""
+    """An emulator for each worker of xdist, and its clients without a compiler."""
     folder = tmp_path_factory.mktemp("aws")
     certificate, key = self_signed_certificate(folder)
     port = emulators.free_port()
@@ -42,7 +42,8 @@ def aws(tmp_path_factory):
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_DEFAULT_REGION": REGION,
         "SAM_CLI_TELEMETRY": "0",
-        "PATH": f"{TOOLS}{os.pathsep}{os.environ['PATH']}",
+        # Nothing is compiled.
+        "PATH": str(folder),
     }
     with emulators.emulator("AWS", port, [MINISTACK], env=of_the_emulator), pytest.MonkeyPatch.context() as patch:
         for name, value in of_its_clients.items():
@@ -66,11 +67,11 @@ def cleanup(account):
 
 
 @pytest.fixture
-def deploy(aws, cleanup):
+def deploy(aws, cleanup, package):
     """Deploys a stack, or changes it. Gives the stack, and deletes every one at the end."""
 
     def deploy(name="pollo-webhook", template=None, **parameters):
-        run(*sam_deploy_stack(name, template, **parameters))
+        run(*sam_deploy_stack(name, template, **parameters), cwd=package)
         return Stack(aws, name)
 
     yield deploy
@@ -78,6 +79,12 @@ def deploy(aws, cleanup):
         run(SAM, "delete", "--stack-name", name, "--no-prompts", "--region", REGION)
 
 
+@pytest.fixture(scope="session")
+def package(tmp_path_factory):
+    """What a user has unpacked, into which nothing is written."""
+    return unpacked(tmp_path_factory.mktemp("package"))
+
+
 @pytest.fixture
-def checkout(aws, deploy, tmp_path):
-    return Checkout(aws, tmp_path)
+def release(aws, deploy, tmp_path):
+    return Release(aws, tmp_path)

@@ -1,19 +1,23 @@
 """Deploying with SAM, and the stacks that are deployed."""
 
 import json
+import os
 import re
-import shutil
 import sys
+import zipfile
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pexpect
 
-from local.emulators import ADDRESS, CHECKOUT, KEY, PATIENCE
+from local.emulators import ADDRESS, KEY, PATIENCE
+from local.package import archive_path
 from operate.pollo import Webhook
 from tests.leaks import leaks
 from tests.stack.emulated_aws import ACCOUNT, REGION, SAM, attempt, policy, run
 
-SUBSCRIBERS = CHECKOUT / "examples" / "subscribers"
+# In the package.
+SUBSCRIBERS = Path("examples/subscribers")
 
 OTHER_KEY = "YW5vdGhlciBrZXkgb2YgUG9sbG8ncw=="
 SUCCESS = b'{"taskId":"cm9ap1d4e0001","status":"succeed","credit":12}'
@@ -118,15 +122,20 @@ class Stack:
         return ran.returncode, ran.stdout
 
 
-class Checkout:
+def unpacked(folder):
+    """Unpacks what `make package` has built. Gives the folder that SAM deploys from."""
+    with zipfile.ZipFile(archive_path(os.environ.get("ARCH", "x86_64"))) as archive:
+        archive.extractall(folder)
+    [top] = folder.iterdir()
+    return top
+
+
+class Release:
     """What SAM deploys from, with a samconfig.toml of its own, because SAM writes into it."""
 
     def __init__(self, aws, folder):
-        self.aws, self.folder, self.versions = aws, folder, 0
-        self.config = folder / "samconfig.toml"
-        for name in ["template.yaml", "samconfig.toml"]:
-            shutil.copyfile(CHECKOUT / name, folder / name)
-        shutil.copytree(CHECKOUT / ".aws-sam", folder / ".aws-sam")
+        self.aws, self.folder, self.versions = aws, unpacked(folder), 0
+        self.config = self.folder / "samconfig.toml"
 
     def guided(self, **answers):
         """`sam deploy --guided`, with those answers for the parameters. Gives the stack."""
@@ -160,7 +169,8 @@ class Checkout:
         run(*sam_deploy(**overrides), cwd=self.folder)
 
     def update(self):
-        """Deploys a new version, as after `sam build`."""
+        """Deploys a new version of the function."""
         self.versions += 1
-        (self.folder / ".aws-sam" / "build" / "Function" / "version").write_text(f"{self.versions}")
+        with zipfile.ZipFile(self.folder / "bootstrap.zip", "a") as function:
+            function.writestr(f"version-{self.versions}", "")
         self.deploy()

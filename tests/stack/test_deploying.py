@@ -1,9 +1,8 @@
 """The ways to deploy, and what then runs."""
 
-import hashlib
-import io
 import json
 import os
+import shutil
 import zipfile
 
 import boto3
@@ -12,45 +11,73 @@ import pytest
 from local.emulators import CHECKOUT, KEY, TOOLS
 from operate.pollo import NOBODYS_KEY, Webhook
 from tests import operations
-from tests.stack.deployment import SUBSCRIBERS, SUCCESS
+from tests.stack.deployment import SUBSCRIBERS, SUCCESS, Release, Stack
 from tests.stack.emulated_aws import SAM, policy, run, take
 
 pytestmark = pytest.mark.stack
 
-BUILT = CHECKOUT / ".aws-sam" / "build" / "Function" / "bootstrap"
+# With the compiler, which the package does without.
+PATH = f"{TOOLS}{os.pathsep}{os.environ['PATH']}"
 REFUSAL = (401, {"error": "signature does not match"})
 
 
-def test_three_commands_and_the_key_are_all_it_takes(checkout):
-    stack = checkout.guided(WebhookSecret=KEY)
-    assert KEY not in checkout.config.read_text()
+def bootstrap(package):
+    with zipfile.ZipFile(package / "bootstrap.zip") as function:
+        return function.read("bootstrap")
+
+
+def test_one_command_and_the_key_are_all_it_takes(release):
+    stack = release.guided(WebhookSecret=KEY)
+    assert KEY not in release.config.read_text()
     assert (stack.status(KEY), stack.status(NOBODYS_KEY)) == (200, 401)
 
 
-def test_a_setting_lasts_if_it_is_in_samconfig_toml_and_not_if_it_is_on_the_command_line(checkout):
-    stack = checkout.guided(WebhookSecret=KEY, ToleranceSeconds="600")
+def test_a_setting_lasts_if_it_is_in_samconfig_toml_and_not_if_it_is_on_the_command_line(release):
+    stack = release.guided(WebhookSecret=KEY, ToleranceSeconds="600")
     assert stack.setting("WEBHOOK_TOLERANCE_SECONDS") == "600"
-    checkout.edit(ToleranceSeconds="259200")
-    checkout.deploy()
+    release.edit(ToleranceSeconds="259200")
+    release.deploy()
     assert stack.setting("WEBHOOK_TOLERANCE_SECONDS") == "259200"
-    checkout.update()
+    release.update()
     assert stack.setting("WEBHOOK_TOLERANCE_SECONDS") == "259200"
-    checkout.deploy(ToleranceSeconds="60")
+    release.deploy(ToleranceSeconds="60")
     assert stack.setting("WEBHOOK_TOLERANCE_SECONDS") == "60"
-    checkout.update()
+    release.update()
     assert stack.setting("WEBHOOK_TOLERANCE_SECONDS") == "259200"
 
 
-def test_what_was_built_is_what_runs_and_a_broken_event_does_not_end_it(aws, deploy):
+def test_a_stack_goes_from_one_release_to_the_next_and_back_with_its_settings(aws, release, tmp_path):
+    stack = release.guided(WebhookSecret=KEY, ToleranceSeconds="600")
+
+    def code():
+        return aws.functions.get_function_configuration(FunctionName=stack.outputs["FunctionName"])["CodeSha256"]
+
+    codes, following = [code()], Release(aws, tmp_path / "following")
+    shutil.copyfile(release.config, following.config)
+    for deploy in [following.update, release.deploy]:
+        deploy()
+        codes.append(code())
+        assert (stack.setting("WEBHOOK_TOLERANCE_SECONDS"), stack.status(KEY)) == ("600", 200)
+    assert codes[0] == codes[2] != codes[1]
+    assert Stack(aws, stack.name).outputs == stack.outputs
+
+
+def test_sam_builds_from_the_sources_what_was_packaged_and_deploys_it(deploy, package):
+    run(SAM, "build", PATH=PATH)
+    built = CHECKOUT / ".aws-sam" / "build"
+    assert (built / "Function" / "bootstrap").read_bytes() == bootstrap(package)
+    assert deploy("from-source", built / "template.yaml", WebhookSecret=KEY).status(KEY) == 200
+
+
+def test_what_was_packaged_is_what_runs_and_a_broken_event_does_not_end_it(aws, deploy, package):
     stack = deploy(WebhookSecret=KEY)
     name = stack.outputs["FunctionName"]
     deployed = aws.functions.get_function(FunctionName=name)
     [architecture] = deployed["Configuration"]["Architectures"]
     archive = aws.download(deployed["Code"]["Location"])
-    bootstrap = zipfile.ZipFile(io.BytesIO(archive)).read("bootstrap")
+    assert archive == (package / "bootstrap.zip").read_bytes()
     # The header of an ELF file names the machine at byte 18.
-    assert bootstrap[18:20] == {"x86_64": b"\x3e\x00", "arm64": b"\xb7\x00"}[architecture]
-    assert hashlib.sha256(bootstrap).digest() == hashlib.sha256(BUILT.read_bytes()).digest()
+    assert bootstrap(package)[18:20] == {"x86_64": b"\x3e\x00", "arm64": b"\xb7\x00"}[architecture]
 
     event = json.loads((CHECKOUT / "events/base64-body.json").read_text())
     event["body"] = "not Base64%"
@@ -99,9 +126,9 @@ def test_a_topic_that_exists_is_used_and_none_is_created(aws, cleanup, deploy):
     assert stack.alarms()["UndeliveredOutcomes"]["Dimensions"] == [{"Name": "TopicName", "Value": "mine"}]
 
 
-def test_an_http_api_takes_the_place_of_the_url(aws, deploy, checkout):
-    template = checkout.folder / "http-api.yaml"
-    template.write_text(operations.template_with_http_api().replace("CodeUri: .", f"CodeUri: {BUILT.parent}"))
+def test_an_http_api_takes_the_place_of_the_url(aws, deploy, release):
+    template = release.folder / "http-api.yaml"
+    template.write_text(operations.template_with_http_api(release.folder))
     stack = deploy("http-api", template, WebhookSecret=KEY)
     assert "FunctionUrl" not in stack.resources
     # The emulator's CloudFormation does not read the OpenAPI document in which SAM writes this.
@@ -120,7 +147,7 @@ def test_an_http_api_takes_the_place_of_the_url(aws, deploy, checkout):
     assert stack.results() == ["published", "signature_mismatch"]
 
 
-def test_cargo_lambda_deploys_it_too(aws, cleanup, tmp_path):
+def test_cargo_lambda_deploys_it_too(aws, cleanup, package, tmp_path):
     topic = aws.sns.create_topic(Name="pollo-outcomes")["TopicArn"]
     cleanup(aws.sns.delete_topic, TopicArn=topic)
     trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
@@ -132,16 +159,15 @@ def test_cargo_lambda_deploys_it_too(aws, cleanup, tmp_path):
     settings = tmp_path / "deploy.env"
     settings.write_text(f'WEBHOOK_SECRET="{KEY}"\nSNS_TOPIC_ARN={topic}\n')
 
-    cargo_lambda = ["env", f"SSL_CERT_FILE={aws.certificate}", TOOLS / "cargo-lambda", "lambda"]
-    run(*cargo_lambda, "build", "--release", "--locked", "--output-format", "zip")
-    built = CHECKOUT / "target" / "lambda" / "pollo-webhook"
-    assert "bootstrap" in zipfile.ZipFile(built / "bootstrap.zip").namelist()
-    run(*cargo_lambda, "build", "--release", "--locked")
+    def cargo_lambda(*words):
+        run(TOOLS / "cargo-lambda", "lambda", *words, PATH=PATH, SSL_CERT_FILE=str(aws.certificate))
+
+    cargo_lambda("build", "--release", "--locked")
     # What is measured of the one holds for the other.
-    assert (built / "bootstrap").read_bytes() == BUILT.read_bytes()
+    assert (CHECKOUT / "target" / "lambda" / "pollo-webhook" / "bootstrap").read_bytes() == bootstrap(package)
     options = ["--enable-function-url", "--memory", "256", "--timeout", "15", "--tracing", "active"]
     options += ["--role", role, "--env-file", settings, "--endpoint-url", os.environ["AWS_ENDPOINT_URL"]]
-    run(*cargo_lambda, "deploy", *options, "pollo-webhook")
+    cargo_lambda("deploy", *options, "pollo-webhook")
     cleanup(aws.logs.delete_log_group, logGroupName="/aws/lambda/pollo-webhook")
     cleanup(aws.functions.delete_function, FunctionName="pollo-webhook")
 

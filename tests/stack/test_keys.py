@@ -20,44 +20,44 @@ def secret(aws, cleanup):
     return secret
 
 
-def assert_accepts_now_and_after_an_update(stack, checkout, expected):
+def assert_accepts_now_and_after_an_update(stack, release, expected):
     assert stack.statuses() == expected
-    checkout.update()
+    release.update()
     assert stack.statuses() == expected
 
 
-def test_the_key_is_changed_without_a_gap_and_stays_changed(checkout):
-    stack = checkout.guided(WebhookSecret=KEY)
+def test_the_key_is_changed_without_a_gap_and_stays_changed(release):
+    stack = release.guided(WebhookSecret=KEY)
     assert stack.statuses() == OLD
     for keys, expected in [(f"{KEY},{OTHER_KEY}", BOTH), (OTHER_KEY, NEW)]:
-        checkout.deploy(WebhookSecret=keys)
-        assert_accepts_now_and_after_an_update(stack, checkout, expected)
+        release.deploy(WebhookSecret=keys)
+        assert_accepts_now_and_after_an_update(stack, release, expected)
 
 
-def test_the_key_moves_to_secrets_manager_and_back_and_every_update_works(aws, secret, checkout):
-    stack = checkout.guided(WebhookSecret=OTHER_KEY)
+def test_the_key_moves_to_secrets_manager_and_back_and_every_update_works(aws, secret, release):
+    stack = release.guided(WebhookSecret=OTHER_KEY)
     assert stack.statuses() == NEW
 
-    checkout.edit(WebhookSecretName="pollo-webhook-key")
-    checkout.deploy(WebhookSecret="", WebhookSecretName="pollo-webhook-key")
-    assert_accepts_now_and_after_an_update(stack, checkout, OLD)
+    release.edit(WebhookSecretName="pollo-webhook-key")
+    release.deploy(WebhookSecret="", WebhookSecretName="pollo-webhook-key")
+    assert_accepts_now_and_after_an_update(stack, release, OLD)
     for value, expected in [(f"{KEY},{OTHER_KEY}", BOTH), (OTHER_KEY, NEW)]:
         version = aws.secretsmanager.put_secret_value(SecretId=secret, SecretString=value)["VersionId"]
-        checkout.edit(WebhookSecretVersion=version)
-        checkout.deploy()
-        assert_accepts_now_and_after_an_update(stack, checkout, expected)
+        release.edit(WebhookSecretVersion=version)
+        release.deploy()
+        assert_accepts_now_and_after_an_update(stack, release, expected)
 
-    checkout.edit(WebhookSecretName="", WebhookSecretVersion="")
-    checkout.deploy(WebhookSecret=KEY, WebhookSecretName="", WebhookSecretVersion="")
-    assert_accepts_now_and_after_an_update(stack, checkout, OLD)
+    release.edit(WebhookSecretName="", WebhookSecretVersion="")
+    release.deploy(WebhookSecret=KEY, WebhookSecretName="", WebhookSecretVersion="")
+    assert_accepts_now_and_after_an_update(stack, release, OLD)
 
 
 @pytest.mark.usefixtures("secret")
-def test_the_key_is_in_secrets_manager_from_the_start(aws, checkout):
+def test_the_key_is_in_secrets_manager_from_the_start(aws, release):
     section = "[default.deploy.parameters]\n"
     settings = f"{section}{operations.settings_with_secrets_manager()}\n"
-    checkout.config.write_text(checkout.config.read_text().replace(section, settings))
-    checkout.deploy()
+    release.config.write_text(release.config.read_text().replace(section, settings))
+    release.deploy()
     assert Stack(aws, "pollo-webhook").statuses() == OLD
 
 
@@ -75,8 +75,10 @@ def test_keys_may_be_on_lines_of_their_own(deploy):
         ({"WebhookSecret": KEY, "ExistingTopicArn": "mine"}, "must be the ARN of an SNS topic"),
     ],
 )
-def test_what_is_wrong_in_the_parameters_is_said_in_a_sentence_without_the_key(aws, cleanup, parameters, sentence):
-    refused = attempt(*sam_deploy_stack("refused", **parameters))
+def test_what_is_wrong_in_the_parameters_is_said_in_a_sentence_without_the_key(
+    aws, cleanup, package, parameters, sentence
+):
+    refused = attempt(*sam_deploy_stack("refused", **parameters), cwd=package)
     # There is no stack with which SAM could delete what it has uploaded.
     for bucket, key in aws.archives():
         cleanup(aws.s3.delete_object, Bucket=bucket, Key=key)

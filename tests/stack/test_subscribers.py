@@ -62,10 +62,11 @@ def test_a_fifo_topic_delivers_each_outcome_once_to_queues_of_both_types(aws, de
         assert [body for body, _ in take(aws.sqs, queue.outputs["QueueUrl"], 1)] == [SUCCESS.decode()]
 
 
-def test_an_account_that_is_named_may_subscribe_and_another_may_not(aws, deploy):
+def test_an_account_that_is_named_may_subscribe_and_another_may_not(aws, deploy, package):
     stack = deploy(WebhookSecret=KEY, SubscriberAccounts=f"{ACCOUNT[::-1]},{OTHER_ACCOUNT}")
     topic = stack.outputs["TopicArn"]
-    run(*sam_deploy_stack("queue", SUBSCRIBERS / "queue.yaml", TopicArn=topic), account=OTHER_ACCOUNT)
+    queue = sam_deploy_stack("queue", SUBSCRIBERS / "queue.yaml", TopicArn=topic)
+    run(*queue, cwd=package, account=OTHER_ACCOUNT)
     # The emulator takes an access key of twelve digits for that of an account's root.
     other, third = [boto3.Session(account, "test") for account in [OTHER_ACCOUNT, THIRD_ACCOUNT]]
     queue = Stack(aws, "queue", other.client("cloudformation")).outputs
