@@ -20,7 +20,7 @@ from local.emulators import ADDRESS, KEY, SETTINGS
 from operate import settings, terminal
 from operate.line import parse
 from operate.pollo import NOBODYS_KEY, Webhook
-from operate.terminal import Failure, printable
+from operate.terminal import Failure, show, show_fields, show_message
 
 # Those that cargo-lambda and events/local.env expect.
 PORTS = {"LAMBDA_PORT": 9000, "SNS_PORT": urlsplit(SETTINGS["AWS_ENDPOINT_URL_SNS"]).port}
@@ -74,14 +74,6 @@ def tolerance():
     return seconds
 
 
-def show(label, text):
-    print(f"   {label:<12} {text}")
-
-
-def show_fields(fields):
-    show("", "  ".join(f"{name}={printable(str(value))}" for name, value in fields.items()))
-
-
 def show_line(line):
     """Shows a line of the log: as it is, or on a terminal its result in colour and its fields."""
     fields = parse(line)
@@ -97,8 +89,7 @@ def show_queues(taken):
     """Shows the messages of each queue."""
     for name, messages in taken.items():
         for body, attributes in messages:
-            show(name, body)
-            show_fields(dict(sorted(attributes.items())))
+            show_message(name, body, attributes)
         if not messages:
             show(name, "-")
 

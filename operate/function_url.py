@@ -75,10 +75,10 @@ class EveryStatus(urllib.request.HTTPErrorProcessor):
     https_response = http_response
 
 
-def post(url, webhook, timeout):
-    """Sends `webhook` to `url`. Raises Unreachable if no response comes within `timeout` seconds."""
+def post(url, body, headers, timeout):
+    """Sends `body` to `url`. Raises Unreachable if no response comes within `timeout` seconds."""
     try:
-        request = urllib.request.Request(url, webhook.body, webhook.headers(), method="POST")
+        request = urllib.request.Request(url, body, headers, method="POST")
         with urllib.request.build_opener(EveryStatus).open(request, timeout=timeout) as response:
             return Response(response.status, response.read(MAX_RESPONSE_BYTES).decode(errors="replace"))
     except (OSError, http.client.HTTPException, ValueError) as error:

@@ -86,8 +86,9 @@ def replay(outcomes, url, key):
     published = failures = 0
     for sent, outcome in enumerate(outcomes, start=1):
         label = f"{task(outcome)}  {printable(outcome.status or '-')}"
+        signed = webhook(outcome, key)
         try:
-            response = post(url, webhook(outcome, key), TIMEOUT_SECONDS)
+            response = post(url, signed.body, signed.headers(), TIMEOUT_SECONDS)
         except Unreachable as unreachable:
             # It may have been published all the same, which the log will tell.
             print(f"{label}  {unreachable}")

@@ -42,10 +42,10 @@ def main():
     body = f'{{"taskId":"{task_id}","status":"succeed"}}'.encode()
     failed = []
     for number, key in enumerate(keys, start=1):
-        response = post(url, Webhook(body, key), TIMEOUT_SECONDS)
+        response = post(url, body, Webhook(body, key).headers(), TIMEOUT_SECONDS)
         print(f"Signed with key {number}: {response}")
         failed += [] if response.message_id else [response]
-    forged = post(url, Webhook(body, secrets.token_urlsafe(32)), TIMEOUT_SECONDS)
+    forged = post(url, body, Webhook(body, secrets.token_urlsafe(32)).headers(), TIMEOUT_SECONDS)
     print(f"Forged: {forged}")
 
     causes = [f"A signed webhook must be published. {response.cause()}" for response in failed]

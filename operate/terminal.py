@@ -46,3 +46,16 @@ def confirm(question, yes):
 def printable(text):
     """`text` without anything that a terminal could take for a command."""
     return text if text.isprintable() else ascii(text)
+
+
+def show(label, text):
+    print(f"   {label:<12} {text}")
+
+
+def show_fields(fields):
+    show("", "  ".join(f"{name}={printable(str(value))}" for name, value in fields.items()))
+
+
+def show_message(label, body, attributes):
+    show(label, printable(body))
+    show_fields(dict(sorted(attributes.items())))

@@ -6,11 +6,9 @@ import threading
 import pytest
 
 from operate.function_url import Response, Unreachable, post
-from operate.pollo import Webhook
 from tests.http_server import serving
-from tests.operate.conftest import KEY
 
-WEBHOOK = Webhook(b"{}", KEY)
+BODY, HEADERS = b"{}", {"Content-Type": "application/json"}
 
 
 def test_a_url_that_hangs_is_left_in_time():
@@ -22,7 +20,7 @@ def test_a_url_that_hangs_is_left_in_time():
 
     with serving(hang) as double:
         with pytest.raises(Unreachable) as raised:
-            post(double.url, WEBHOOK, 0.2)
+            post(double.url, BODY, HEADERS, 0.2)
         finished.set()
     assert str(raised.value) == f"No response from {double.url} within 0.2 seconds."
 
@@ -34,7 +32,7 @@ def test_a_redirect_is_not_followed():
             return 307, b""
 
         with serving(redirect) as double:
-            assert post(double.url, WEBHOOK, 10).status == 307
+            assert post(double.url, BODY, HEADERS, 10).status == 307
         assert target.requests == []
 
 
@@ -50,7 +48,7 @@ def test_a_response_that_is_not_http_is_said_in_a_sentence(answer):
 
         threading.Thread(target=respond, daemon=True).start()
         with pytest.raises(Unreachable, match="cannot be reached: ."):
-            post(f"http://127.0.0.1:{server.getsockname()[1]}/", WEBHOOK, 10)
+            post(f"http://127.0.0.1:{server.getsockname()[1]}/", BODY, HEADERS, 10)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '"messageId"', "{}", '{"messageId":1}', '{"error":"no"}'])
@@ -61,7 +59,7 @@ def test_only_200_of_the_function_gives_a_message_id(text):
 
 def test_a_response_is_shown_short_and_without_control_characters():
     with serving(lambda _: (502, b"\x1b[31m\xff" + b"x" * 20_000)) as double:
-        shown = str(post(double.url, WEBHOOK, 10))
+        shown = str(post(double.url, BODY, HEADERS, 10))
     assert shown.startswith("502 '\\x1b[31m\\ufffdxxx")
     assert len(shown) < 300
 
