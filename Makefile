@@ -23,6 +23,8 @@ help:
 	@echo '                  in WEBHOOK_SECRET'
 	@echo '  make replay     sends unpublished outcomes again: STACK=pollo-webhook, and the key in'
 	@echo '                  WEBHOOK_SECRET (SINCE=6h, DRY=1 only lists them, YES=1 does not ask)'
+	@echo '  make listen     shows each outcome as it is published: STACK=pollo-webhook (FILTER=...,'
+	@echo '                  FORWARD=http://localhost:3000/ sends it on, SAVE=DIR keeps it as an event)'
 	@echo
 	@echo 'Maintain'
 	@echo '  make trials     an hour of load, outages and fuzzing, before a release'
@@ -109,7 +111,7 @@ trials: tools
 	.tools/emulators/bin/python -m trials.outages
 	$(MAKE) fuzz SECONDS=600
 
-# STACK, URL, SINCE, YES and DRY reach these two through the environment, as WEBHOOK_SECRET does.
+# STACK, URL and the other settings reach these through the environment, as WEBHOOK_SECRET does.
 .PHONY: operate
 operate: python
 	@$(PYTHON) local/tools.py operate
@@ -121,6 +123,10 @@ smoke: operate
 .PHONY: replay
 replay: operate
 	@.tools/operate/bin/python -m operate.replay
+
+.PHONY: listen
+listen: operate
+	@.tools/operate/bin/python -m operate.listen
 
 .PHONY: lint
 lint: lints

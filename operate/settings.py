@@ -1,7 +1,9 @@
 """What a command is told, all of it by the environment: make passes on what stands on its command line."""
 
+import json
 import os
 import re
+from pathlib import Path
 
 from operate.pollo import InvalidKey, key_texts, read_keys
 from operate.terminal import Failure
@@ -14,12 +16,38 @@ def stack():
     return os.environ.get("STACK") or None
 
 
-def url():
-    """The function's URL in URL, or None."""
-    url = os.environ.get("URL") or None
+def url(name="URL", expected="the output WebhookUrl of the stack"):
+    """The URL in `name`, or None."""
+    url = os.environ.get(name) or None
     if url and not url.startswith(("https://", "http://")):
-        raise Failure("URL is not an http or https URL; expected the output WebhookUrl of the stack.")
+        raise Failure(f"{name} is not an http or https URL; expected {expected}.")
     return url
+
+
+def filter_policy():
+    """The text of the filter policy in FILTER, or None."""
+    text = os.environ.get("FILTER") or None
+    try:
+        valid = text is None or isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        valid = False
+    if not valid:
+        raise Failure(
+            f'FILTER={text!r} is not a JSON object; expected a filter policy, such as {{"status": ["failed"]}}.'
+        )
+    return text
+
+
+def folder(name):
+    """The folder in `name`, which is created if it is missing, or None."""
+    if not os.environ.get(name):
+        return None
+    path = Path(os.environ[name])
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Failure(f"{name}={str(path)!r} is not a folder: {error.strerror}.") from None
+    return path
 
 
 def since(default):

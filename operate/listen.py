@@ -1,0 +1,94 @@
+"""Shows each outcome that a deployed stack publishes, as it comes: `make listen STACK=pollo-webhook`.
+
+A temporary queue is subscribed to the topic until Ctrl-C. FILTER={"status":["failed"]} is the filter policy of the
+subscription, FORWARD=http://localhost:3000/ gets each outcome by POST, and SAVE=DIR keeps each as a sample event.
+"""
+
+import contextlib
+import json
+import re
+import signal
+import time
+from pathlib import Path
+
+from operate import settings, terminal
+from operate.function_url import Unreachable, post
+from operate.stack import read_stack
+from operate.temporary_queue import subscribed
+from operate.terminal import Failure, printable, show, show_message
+
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+TIMEOUT_SECONDS = 10
+SAMPLE = Path(__file__).resolve().parent.parent / "events" / "succeed.json"
+
+
+def main():
+    name = settings.stack()
+    if not name:
+        raise Failure("STACK is not set: make listen STACK=pollo-webhook")
+    filter_policy, folder = settings.filter_policy(), settings.folder("SAVE")
+    url = settings.url("FORWARD", "one such as http://localhost:3000/")
+    topic = read_stack(name).topic_arn
+    for number in SIGNALS:
+        signal.signal(number, end)
+    with subscribed(name, topic, filter_policy) as messages, contextlib.suppress(KeyboardInterrupt):
+        print(f"Listening to {topic}. Ctrl-C stops it.")
+        for message in messages:
+            handle(message, url, folder)
+    print("\nRemoved the queue and its subscription.")
+    return 0
+
+
+def end(*_):
+    """Ends it at the first signal. No further one stops what removes the queue."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def handle(message, url, folder):
+    body = message["Body"]
+    values = {name: value.get("StringValue", "") for name, value in message.get("MessageAttributes", {}).items()}
+    print(f"\n{time.strftime('%H:%M:%S')}")
+    show_message("published", body, values)
+    if url:
+        show("forwarded", forward(url, body, values))
+    if folder:
+        show("saved", save(folder, body, values, int(message["Attributes"]["SentTimestamp"])))
+
+
+def forward(url, body, attributes):
+    """Sends an outcome on. Gives what became of it."""
+    headers = {f"x-pollo-{name}": value.encode() for name, value in attributes.items()}
+    try:
+        response = post(url, body.encode(), {"Content-Type": "application/json", **headers}, TIMEOUT_SECONDS)
+    except Unreachable as unreachable:
+        return f"not forwarded: {printable(str(unreachable))}"
+    return f"{response}" if 200 <= response.status < 300 else f"not forwarded: {response}"
+
+
+def save(folder, body, attributes, milliseconds):
+    """Writes an outcome as a sample event without a signature. Gives what became of it."""
+    event = json.loads(SAMPLE.read_text())
+    event["body"] = body
+    headers, request = event["headers"], event["requestContext"]
+    del headers["x-webhook-signature"]
+    headers["content-length"] = f"{len(body.encode())}"
+    headers["x-webhook-id"] = attributes.get("webhookId", "")
+    headers["x-webhook-timestamp"] = attributes.get("webhookTimestamp", "")
+    # When SNS has delivered it, which is some milliseconds after it was received.
+    request["time"] = time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(milliseconds / 1000))
+    request["timeEpoch"] = milliseconds
+    request["http"]["userAgent"] = "listen"
+    name = f"{attributes.get('taskId', '')[:100]}-{attributes.get('status', '')[:100]}"
+    path = folder / f"{re.sub('[^A-Za-z0-9_-]', '_', name)}.json"
+    try:
+        with path.open("x") as file:
+            file.write(json.dumps(event, indent=2, sort_keys=True) + "\n")
+    except OSError as error:
+        return f"not saved: {path}: {error.strerror}"
+    return f"{path}"
+
+
+if __name__ == "__main__":
+    terminal.run(main)

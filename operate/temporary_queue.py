@@ -1,0 +1,123 @@
+"""A queue that gets what a topic publishes for as long as somebody listens."""
+
+import contextlib
+import json
+import re
+import secrets
+import threading
+import time
+
+from operate import aws
+from operate.terminal import Failure
+
+# Ten messages are handled before they become visible again. What a killed listener has left is soon empty.
+ATTRIBUTES = {"VisibilityTimeout": "300", "MessageRetentionPeriod": "900", "SqsManagedSseEnabled": "true"}
+
+# A listener renews this tag. Where it does not change, nobody listens any more: no two clocks are compared.
+HEARTBEAT, HEARTBEAT_SECONDS, DEAD_SECONDS = "heartbeat", 2, 10
+
+
+@contextlib.contextmanager
+def subscribed(stack, topic, filter_policy):
+    """Subscribes a queue to the topic, and removes it at the end, whatever ends it. Gives what arrives."""
+    sns, sqs = aws.client("sns", region=topic.split(":")[3]), aws.client("sqs")
+    # A queue's name has up to 80 characters.
+    prefix = f"pollo-webhook-listen-{stack[:50]}-"
+    remove_leftovers(sns, sqs, topic, prefix)
+    name = f"{prefix}{secrets.token_hex(4)}"
+    try:
+        yield messages(sqs, subscribed_queue(sns, sqs, stack, topic, name, filter_policy))
+    finally:
+        try:
+            remove(sns, sqs, topic, name)
+        except aws.ERRORS as error:
+            left = f"The queue {name} may be left: the next `make listen` removes it."
+            raise Failure(f"{aws.sentence(error)}\n{left}") from None
+
+
+def subscribed_queue(sns, sqs, stack, topic, name, filter_policy):
+    tags = {"pollo-webhook-stack": stack, HEARTBEAT: f"{time.time_ns()}"}
+    url = sqs.create_queue(QueueName=name, Attributes=ATTRIBUTES, tags=tags)["QueueUrl"]
+    threading.Thread(target=renew, args=[sqs, url], daemon=True).start()
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    only_the_topic = {
+        "Effect": "Allow",
+        "Principal": {"Service": "sns.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": arn,
+        "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [only_the_topic]})
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
+    attributes = {"RawMessageDelivery": "true"} | ({"FilterPolicy": filter_policy} if filter_policy else {})
+    subscription = sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes=attributes)
+    if not subscription["SubscriptionArn"].startswith("arn:"):
+        raise Failure(f"{topic} does not confirm the subscription: listen with credentials of the topic's account.")
+    return url
+
+
+def renew(sqs, url):
+    while True:
+        time.sleep(HEARTBEAT_SECONDS)
+        with contextlib.suppress(*aws.ERRORS):
+            sqs.tag_queue(QueueUrl=url, Tags={HEARTBEAT: f"{time.time_ns()}"})
+
+
+def messages(sqs, url):
+    """Each message as it comes, as SQS gives it. It is deleted when the next one is asked for."""
+    names = {"MessageAttributeNames": ["All"], "MessageSystemAttributeNames": ["SentTimestamp"]}
+    while True:
+        try:
+            received = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=20, **names)
+        except sqs.exceptions.QueueDoesNotExist:
+            raise Failure(
+                "The queue is gone: another listener took this one for dead, or somebody deleted it."
+            ) from None
+        for message in received.get("Messages", []):
+            yield message
+            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+
+
+def remove_leftovers(sns, sqs, topic, prefix):
+    """Removes what killed listeners have left, and nothing of those that listen."""
+    pages = sqs.get_paginator("list_queues").paginate(QueueNamePrefix=prefix)
+    names = {url.rpartition("/")[2] for page in pages for url in page.get("QueueUrls", [])}
+    endpoints = {endpoint for endpoint, _ in subscriptions(sns, topic)}
+    # Not those of a stack whose name begins with this one's.
+    names = [name for name in names | endpoints if re.fullmatch(f"{re.escape(prefix)}[0-9a-f]{{8}}", name)]
+    # SQS lists a queue for up to a minute after its end.
+    silent = {name: last for name in names if (last := heartbeat(sqs, name)) is not None or name in endpoints}
+    if silent:
+        print(f"Found {', '.join(silent)}: looks for {DEAD_SECONDS} seconds at most whether somebody listens there")
+    deadline = time.monotonic() + DEAD_SECONDS
+    while silent and time.monotonic() < deadline:
+        time.sleep(HEARTBEAT_SECONDS / 4)
+        silent = {name: last for name, last in silent.items() if heartbeat(sqs, name) == last}
+    for name in silent:
+        remove(sns, sqs, topic, name)
+        print(f"Removed {name}, which a killed listener has left.")
+
+
+def heartbeat(sqs, name):
+    """The last heartbeat of a queue, or None if there is no such queue."""
+    try:
+        url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
+        return sqs.list_queue_tags(QueueUrl=url).get("Tags", {}).get(HEARTBEAT, "")
+    except sqs.exceptions.QueueDoesNotExist:
+        return None
+
+
+def subscriptions(sns, topic):
+    """The topic's confirmed subscriptions: pairs of the endpoint's name and the ARN."""
+    pages = sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
+    entries = [(entry["Endpoint"], entry["SubscriptionArn"]) for page in pages for entry in page["Subscriptions"]]
+    return [(endpoint.rpartition(":")[2], arn) for endpoint, arn in entries if arn.startswith("arn:")]
+
+
+def remove(sns, sqs, topic, name):
+    """Removes the subscription first, so that SNS never delivers to a queue that is gone."""
+    for endpoint, arn in subscriptions(sns, topic):
+        if endpoint == name:
+            sns.unsubscribe(SubscriptionArn=arn)
+    with contextlib.suppress(sqs.exceptions.QueueDoesNotExist):
+        sqs.delete_queue(QueueUrl=sqs.get_queue_url(QueueName=name)["QueueUrl"])
