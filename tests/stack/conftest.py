@@ -33,6 +33,8 @@ def aws(tmp_path_factory):
         "MINISTACK_SSL_KEY": str(key),
         "AWS_ENDPOINT_URL": url,
         "SSL_CERT_FILE": str(certificate),
+        # For functions in Python.
+        "AWS_CA_BUNDLE": str(certificate),
     }
     of_its_clients = {
         "AWS_ENDPOINT_URL": url,
@@ -48,7 +50,7 @@ def aws(tmp_path_factory):
     with emulators.emulator("AWS", port, [MINISTACK], env=of_the_emulator), pytest.MonkeyPatch.context() as patch:
         for name, value in of_its_clients.items():
             patch.setenv(name, value)
-        yield Aws(port, certificate)
+        yield Aws(port, certificate, key)
 
 
 @pytest.fixture(autouse=True)

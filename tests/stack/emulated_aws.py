@@ -62,8 +62,8 @@ def take(sqs, url, expected):
 
 
 class Aws:
-    def __init__(self, port, certificate):
-        self.port, self.certificate = port, certificate
+    def __init__(self, port, certificate, key):
+        self.port, self.certificate, self.certificates = port, certificate, (certificate, key)
         self.trust = ssl.create_default_context(cafile=certificate)
         self.cloudformation = boto3.client("cloudformation")
         self.cloudwatch = boto3.client("cloudwatch")

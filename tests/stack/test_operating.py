@@ -85,10 +85,10 @@ def test_every_alarm_of_a_stack_and_of_its_subscribers_goes_to_one_topic(aws, de
     [subscription] = aws.sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
     assert (subscription["Protocol"], subscription["Endpoint"]) == ("email", "somebody@example.com")
     queue = deploy("queue", SUBSCRIBERS / "queue.yaml")
-    function = deploy("function", SUBSCRIBERS / "function.yaml")
+    videos = deploy("videos", SUBSCRIBERS / "videos" / "template.yaml")
     mail = deploy("mail", SUBSCRIBERS / "mail.yaml", Address="somebody@example.com")
-    found = [deployed.alarms() for deployed in [stack, queue, function, mail]]
-    assert [len(alarms) for alarms in found] == [6, 2, 1, 1]
+    found = [deployed.alarms() for deployed in [stack, queue, videos, mail]]
+    assert [len(alarms) for alarms in found] == [6, 2, 2, 1]
     for alarms in found:
         assert [alarm["AlarmActions"] for alarm in alarms.values()] == [[topic]] * len(alarms)
     name = {"Name": "TopicName", "Value": stack.outputs["TopicArn"].rpartition(":")[2]}

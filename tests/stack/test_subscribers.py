@@ -1,5 +1,7 @@
 """The examples of subscribers, and who may subscribe and publish."""
 
+import json
+import shutil
 import time
 
 import boto3
@@ -10,6 +12,8 @@ from local.emulators import KEY, PATIENCE
 from operate.pollo import NOBODYS_KEY, Webhook
 from tests.stack.deployment import FAILURE, SUBSCRIBERS, SUCCESS, Stack, sam_deploy_stack
 from tests.stack.emulated_aws import ACCOUNT, REGION, SETTLING_SECONDS, run, take
+from tests.videos import pollo as fake
+from tests.videos.pollo import reports, sends
 
 pytestmark = pytest.mark.stack
 
@@ -20,7 +24,6 @@ THIRD_ACCOUNT = "333333333333"
 def test_an_outcome_goes_to_its_subscribers_and_a_forged_one_to_none(aws, deploy):
     stack = deploy(WebhookSecret=KEY)
     queue = deploy("queue", SUBSCRIBERS / "queue.yaml")
-    function = deploy("function", SUBSCRIBERS / "function.yaml")
     mail = deploy("mail", SUBSCRIBERS / "mail.yaml", Address="somebody@example.com")
 
     success = Webhook(SUCCESS, KEY)
@@ -35,17 +38,97 @@ def test_an_outcome_goes_to_its_subscribers_and_a_forged_one_to_none(aws, deploy
         "webhookId": success.id,
         "webhookTimestamp": success.timestamp,
     }
-    deadline = time.monotonic() + PATIENCE
-    while not function.lines() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    time.sleep(SETTLING_SECONDS)
-    assert function.lines() == [{"taskId": "cm9ap1d4e0001", "status": "succeed"}]
     assert take(aws.sqs, queue.outputs["QueueUrl"], 1) == [(SUCCESS.decode(), attributes)]
-    for subscriber in [queue, function, mail]:
+    for subscriber in [queue, mail]:
         assert take(aws.sqs, subscriber.outputs["DeadLetterQueueUrl"], 0) == []
     subscriptions = aws.sns.list_subscriptions_by_topic(TopicArn=stack.outputs["TopicArn"])["Subscriptions"]
     assert [s["Endpoint"] for s in subscriptions if s["Protocol"] == "email"] == ["somebody@example.com"]
     assert stack.results() == ["published", "published", "signature_mismatch"]
+
+
+@pytest.fixture
+def pollo(aws):
+    with fake.pollo(aws.certificates) as double:
+        yield double
+
+
+@pytest.fixture
+def videos(aws, deploy, tmp_path, cleanup, pollo):
+    """The subscriber that stores videos. Here, Pollo is on this machine: in a copy, two lines are others."""
+
+    def videos(**parameters):
+        folder = shutil.copytree(SUBSCRIBERS / "videos", tmp_path / "videos")
+        source = folder / "store_videos.py"
+        text = source.read_text()
+        for old, new in [
+            ('API = "https://pollo.ai/api/platform/generation"', f'API = "{pollo.url}/api"'),
+            ("    return address.is_global and not hidden", "    return True"),
+        ]:
+            assert text.count(old) == 1
+            text = text.replace(old, new)
+        source.write_text(text)
+        return deploy("videos", folder / "template.yaml", **parameters)
+
+    return videos
+
+
+@pytest.mark.parametrize("kind", ["standard", "fifo"])
+def test_every_video_is_stored_once_and_what_cannot_be_is_put_aside(aws, cleanup, deploy, pollo, videos, kind):
+    stack = deploy(WebhookSecret=KEY, TopicType=kind)
+    if kind == "fifo":
+        # The emulator's CloudFormation forgets it.
+        aws.sns.set_topic_attributes(
+            TopicArn=stack.outputs["TopicArn"], AttributeName="FifoTopic", AttributeValue="true"
+        )
+    secret = aws.secretsmanager.create_secret(Name="pollo-api-key", SecretString="key-1")["ARN"]
+    cleanup(aws.secretsmanager.delete_secret, SecretId=secret, ForceDeleteWithoutRecovery=True)
+    subscriber = videos(ApiKeySecretArn=secret, RetrySeconds="0", MaxBytes="9000000")
+    bucket = subscriber.outputs["BucketName"]
+    cleanup(empty_and_delete, aws.s3, bucket)
+    expected = {}
+    for number, fault in enumerate(
+        [None, sends(404), sends(500), sends(429), sends(200, b"half", Content_Length=9), sends(403)]
+    ):
+        body = bytes([number]) * 8_500_000
+        answers = [fault] if fault else []
+        url = pollo.responds(f"/{number}.mp4", *answers, sends(200, body))
+        pollo.responds(f"/api/t{number}/status", *answers[:1], reports({"id": "g", "url": url}, wrapped=number % 2))
+        generations = [{"id": "g", "url": url, "status": "succeed"}] if number % 3 else []
+        outcome = json.dumps({"taskId": f"t{number}", "status": "succeed", "generations": generations}).encode()
+        # Pollo sends it again if it has not seen the response.
+        assert [stack.status(KEY, outcome), stack.status(KEY, outcome)] == [200, 200]
+        expected[f"t{number}/g.mp4"] = body
+    large = pollo.responds("/large", sends(200, bytes(9_000_001)))
+    lost = [
+        json.dumps({"taskId": "large", "status": "succeed", "generations": [{"id": "g", "url": large}]}),
+        json.dumps({"taskId": "plain", "status": "succeed", "generations": [{"url": "http://localhost/"}]}),
+    ]
+    for outcome in lost:
+        assert stack.status(KEY, outcome.encode()) == 200
+    assert stack.status(KEY, FAILURE) == 200
+    aside = [body for body, _ in take(aws.sqs, subscriber.outputs["DeadLetterQueueUrl"], 2)]
+    assert sorted(aside) == lost
+    deadline = time.monotonic() + PATIENCE
+    while len(keys(aws.s3, bucket)) < len(expected) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(SETTLING_SECONDS)
+    stored = {key: aws.s3.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys(aws.s3, bucket)}
+    assert stored == expected
+    lines = subscriber.lines()
+    assert sorted(key for line in lines for key in line["objects"]) == sorted(expected)
+    assert {line["result"] for line in lines} == {"stored", "retry"}
+    assert take(aws.sqs, subscriber.outputs["QueueUrl"], 0) == []
+
+
+def keys(s3, bucket):
+    return [item["Key"] for item in s3.list_objects_v2(Bucket=bucket).get("Contents", [])]
+
+
+def empty_and_delete(s3, bucket):
+    """What is left to the user when the stack is deleted."""
+    for key in keys(s3, bucket):
+        s3.delete_object(Bucket=bucket, Key=key)
+    s3.delete_bucket(Bucket=bucket)
 
 
 def test_a_fifo_topic_delivers_each_outcome_once_to_queues_of_both_types(aws, deploy):

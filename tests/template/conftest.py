@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.template.translation import MAIN, REGION, SUBSCRIBERS, translated
+from tests.template.translation import MAIN, REGION, SUBSCRIBERS, name_of, translated
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -23,6 +23,6 @@ def function(template):
     return template["Resources"]["Function"]["Properties"]
 
 
-@pytest.fixture(params=SUBSCRIBERS, ids=lambda path: path.stem)
+@pytest.fixture(params=SUBSCRIBERS, ids=name_of)
 def subscriber(settings_of_sam, request):
     return translated(request.param)

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from samtranslator.yaml_helper import yaml_parse
 
-from tests.template.translation import CHECKOUT, MAIN, SAM, SUBSCRIBERS, findings, of_type, translated
+from tests.template.translation import CHECKOUT, MAIN, SAM, SUBSCRIBERS, findings, name_of, of_type, translated
 
 pytestmark = pytest.mark.template
 
 CHECKOV = CHECKOUT / ".tools" / "checkov" / "bin" / "checkov"
 TEMPLATES = [MAIN, *SUBSCRIBERS]
-each_template = pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
+each_template = pytest.mark.parametrize("path", TEMPLATES, ids=name_of)
 
 
 @each_template
@@ -51,11 +51,11 @@ def test_checkov_finds_what_the_templates_skip_with_a_reason_and_nothing_else(tm
         for name, resource in yaml_parse(path.read_text())["Resources"].items():
             for skip in resource.get("Metadata", {}).get("checkov", {}).get("skip", []):
                 assert skip["comment"]
-                skipped.append((skip["id"], f"{path.stem}: {name}"))
+                skipped.append((skip["id"], f"{name_of(path)}: {name}"))
         template = copy.deepcopy(translated(path))
         for resource in template["Resources"].values():
             resource.pop("Metadata", None)
-        (tmp_path / f"{path.stem}.json").write_text(json.dumps(template))
+        (tmp_path / f"{name_of(path)}.json").write_text(json.dumps(template))
     command = [CHECKOV, "-d", tmp_path, "--framework", "cloudformation", "--skip-download", "--quiet", "-o", "json"]
     report = json.loads(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
     assert report["summary"]["parsing_errors"] == 0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.template.translation import OVER_TLS, SUBSCRIBERS, as_list, imported, of_type, translated
+from tests.template.translation import OVER_TLS, VIDEOS, as_list, imported, of_type, statements, translated
 
 pytestmark = pytest.mark.template
 
@@ -35,10 +35,7 @@ def test_messages_come_into_its_queues_from_the_topic_alone(subscriber, queues, 
 def test_it_subscribes_only_once_the_topic_may_deliver(subscriber):
     resources = subscriber["Resources"]
     [subscription] = [resource for resource in resources.values() if resource["Type"] == "AWS::SNS::Subscription"]
-    # A subscription whose endpoint is the function comes after the function.
-    endpoint = subscription["Properties"]["Endpoint"]
-    waiting = resources["Function"] if endpoint == {"Fn::GetAtt": ["Function", "Arn"]} else subscription
-    assert "QueuePolicy" in as_list(waiting["DependsOn"])
+    assert "QueuePolicy" in as_list(subscription["DependsOn"])
 
 
 def test_it_subscribes_to_outcomes_of_one_status_and_puts_aside_what_cannot_be_delivered(subscriber, topic):
@@ -67,13 +64,40 @@ def test_each_queue_has_an_alarm_which_goes_to_the_topic_of_the_stack_unless_the
     assert watched == set(queues)
 
 
-def test_the_function_may_write_its_log_and_put_messages_aside_and_do_nothing_else():
-    [example] = [path for path in SUBSCRIBERS if path.stem == "function"]
-    [role] = of_type(translated(example), "AWS::IAM::Role").values()
+@pytest.fixture
+def videos(settings_of_sam):
+    return translated(VIDEOS)
+
+
+def test_the_function_may_take_from_its_queue_store_videos_and_read_one_secret_and_do_nothing_else(videos):
+    [role] = of_type(videos, "AWS::IAM::Role").values()
     assert set(role) == {"AssumeRolePolicyDocument", "Policies"}
     [policy] = role["Policies"]
-    allowed = [(s["Effect"], s["Action"], s["Resource"]) for s in policy["PolicyDocument"]["Statement"]]
-    assert allowed == [
+    *allowed, (condition, secret, none) = [s.get("Fn::If") or s for s in policy["PolicyDocument"]["Statement"]]
+    assert (condition, none) == ("HasApiKey", {"Ref": "AWS::NoValue"})
+    assert [(s["Effect"], s["Action"], s["Resource"]) for s in [*allowed, secret]] == [
+        (
+            "Allow",
+            ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"],
+            {"Fn::GetAtt": ["Queue", "Arn"]},
+        ),
+        ("Allow", ["s3:PutObject", "s3:AbortMultipartUpload"], {"Fn::Sub": "${Bucket.Arn}/*"}),
+        ("Allow", "s3:ListBucket", {"Fn::GetAtt": ["Bucket", "Arn"]}),
         ("Allow", ["logs:CreateLogStream", "logs:PutLogEvents"], {"Fn::GetAtt": ["LogGroup", "Arn"]}),
-        ("Allow", "sqs:SendMessage", {"Fn::GetAtt": ["DeadLetterQueue", "Arn"]}),
+        ("Allow", "secretsmanager:GetSecretValue", {"Ref": "ApiKeySecretArn"}),
     ]
+
+
+def test_a_message_comes_again_only_once_the_function_has_ended(videos):
+    [function] = of_type(videos, "AWS::Lambda::Function").values()
+    [mapping] = of_type(videos, "AWS::Lambda::EventSourceMapping").values()
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert of_type(videos, "AWS::SQS::Queue")["Queue"]["VisibilityTimeout"] >= 6 * function["Timeout"]
+
+
+def test_the_videos_are_private_encrypted_and_stay_when_the_stack_is_deleted(videos):
+    bucket = videos["Resources"]["Bucket"]
+    assert (bucket["DeletionPolicy"], bucket["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    assert set(bucket["Properties"]["PublicAccessBlockConfiguration"].values()) == {True}
+    [deny] = statements(videos, "BucketPolicy")
+    assert (deny["Effect"], deny["Principal"], deny["Action"], deny["Condition"]) == ("Deny", "*", "s3:*", OVER_TLS)

@@ -12,7 +12,8 @@ from samtranslator.yaml_helper import yaml_parse
 
 CHECKOUT = Path(__file__).parents[2]
 MAIN = CHECKOUT / "template.yaml"
-SUBSCRIBERS = sorted((CHECKOUT / "examples" / "subscribers").glob("*.yaml"))
+VIDEOS = CHECKOUT / "examples" / "subscribers" / "videos" / "template.yaml"
+SUBSCRIBERS = [*sorted((CHECKOUT / "examples" / "subscribers").glob("*.yaml")), VIDEOS]
 SAM = Path(sys.executable).parent / "sam"
 REGION = "us-east-1"
 
@@ -36,6 +37,10 @@ def translated(path):
         if "CodeUri" in resource.get("Properties", {}):
             resource["Properties"]["CodeUri"] = "s3://bucket/archive"
     return transform(template, {}, ManagedPolicies())
+
+
+def name_of(path):
+    return "videos" if path == VIDEOS else path.stem
 
 
 def findings(template, *regions):
