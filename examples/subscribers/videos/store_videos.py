@@ -33,6 +33,9 @@ CONFIG = Config(connect_timeout=5, read_timeout=READ_SECONDS, retries={"mode": "
 s3, secrets, sqs = [boto3.client(service, config=CONFIG) for service in ["s3", "secretsmanager", "sqs"]]
 # One part at a time, so that memory does not grow with the video.
 PARTS = TransferConfig(PART, multipart_chunksize=PART, use_threads=False, preferred_transfer_client="classic")
+# Of two deliveries at the same time, the second to end gets PreconditionFailed, and its retry finds the object.
+for call in ["PutObject", "CompleteMultipartUpload"]:
+    s3.meta.events.register(f"provide-client-params.s3.{call}", lambda params, **_: params.update(IfNoneMatch="*"))
 cache = {}
 
 
