@@ -33,6 +33,12 @@ def test_a_url_is_enough(stack, function):
     assert (status, len(function.requests)) == (0, 2)
 
 
+def test_a_url_takes_the_place_of_that_of_the_stack(stack, function):
+    with serving(verifies) as other:
+        assert stack.run("smoke", YES="1", URL=other.url)[0] == 0
+    assert (len(other.requests), function.requests) == (2, [])
+
+
 def test_each_key_is_tried(stack, function):
     status, printed = stack.run("smoke", YES="1", WEBHOOK_SECRET=f"{KEY} {OTHER_KEY}")
     assert "Signed with key 1: 200" in printed
