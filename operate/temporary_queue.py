@@ -68,7 +68,7 @@ def messages(sqs, url):
     names = {"MessageAttributeNames": ["All"], "MessageSystemAttributeNames": ["SentTimestamp"]}
     while True:
         try:
-            received = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=20, **names)
+            received = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=5, **names)
         except sqs.exceptions.QueueDoesNotExist:
             raise Failure(
                 "The queue is gone: another listener took this one for dead, or somebody deleted it."
