@@ -46,8 +46,8 @@ BACKLOG = 50
 WAIT = 0.1
 
 # How much a process may grow after the first quarter of the run, and from how many webhooks to a topic on that is judged. In
-# a shorter run, a process may receive its first body of 1 MiB late, and keeps room for it.
-GROWTH_BYTES, JUDGED = 2 << 20, 10_000
+# a shorter run, a process may receive its first bodies of 1 MiB late, and keeps some 3 MiB of room for them.
+GROWTH_BYTES, JUDGED = 2 << 20, 25_000
 
 # What each call leaves behind all the same: lambda_runtime puts its trace id into the environment, and glibc's setenv keeps
 # each value that it was ever given.
