@@ -3,7 +3,7 @@
 PYTHON ?= python3
 
 # STACK, URL and the other settings reach them through the environment, as WEBHOOK_SECRET does.
-.PHONY: smoke replay
-smoke replay:
+.PHONY: smoke replay listen
+smoke replay listen:
 	@$(PYTHON) local/tools.py operate
 	@.tools/operate/bin/python -m operate.$@

@@ -127,7 +127,8 @@ def test_settings_of_ones_own_are_used_and_the_key_is_not_shown(run):
 
 @pytest.mark.parametrize("path", ["a/b?c=d", "lambda-url/pollo-webhook/"])
 def test_every_path_reaches_the_function(run, path):
-    assert run.status(OWN_KEY, path=path) == 200
+    assert run.status(OWN_KEY, "path", path=path) == 200
+    run.read_until(lambda shown: '"path"' in shown and shown.count("webhookId=path") == 2)
 
 
 def test_webhooks_at_once_are_shown_each_with_its_own_messages(run):
