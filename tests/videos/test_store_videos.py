@@ -114,10 +114,11 @@ CHUNKED = {"Content_Length": None, "Transfer_Encoding": "chunked"}
 )
 def test_a_download_that_fails_leaves_nothing_and_is_tried_again(subscriber, pollo, receives, answer, reason):
     url = pollo.responds("/video" + SIGNED, *[answer] * 4)
-    subscriber.seconds = 1
+    subscriber.seconds = 1 if answer is drips else 60
     line = receives({"id": "g1", "url": url})
     assert (line["result"], line["objects"], subscriber.objects()) == ("retry", [], {})
     assert line["reason"].startswith(reason)
+    subscriber.seconds = 60
     pollo.responds("/video", sends(200, VIDEO))
     assert receives({"id": "g1", "url": url})["objects"] == ["t1/g1.bin"]
     assert subscriber.objects() == {"t1/g1.bin": VIDEO}
@@ -137,6 +138,17 @@ def test_what_is_stored_before_a_failure_is_not_downloaded_again(subscriber, pol
     line = receives(*generations)
     assert (line["objects"], line["present"]) == (["t1/g2.bin"], ["t1/g1.mp4"])
     assert pollo.requests == ["/a/b.MP4" + SIGNED, "/other", "/other"]
+
+
+def test_of_two_deliveries_at_the_same_time_only_one_stores(subscriber, pollo, receives):
+    def is_overtaken(handler):
+        subscriber.s3.put_object(Bucket=subscriber.bucket, Key="t1/g1.bin", Body=b"first")
+        sends(200, b"second")(handler)
+
+    url = pollo.responds("/video", is_overtaken)
+    assert "(PreconditionFailed)" in receives({"id": "g1", "url": url})["reason"]
+    assert receives({"id": "g1", "url": url})["present"] == ["t1/g1.bin"]
+    assert subscriber.objects() == {"t1/g1.bin": b"first"}
 
 
 @pytest.mark.parametrize(
