@@ -66,7 +66,7 @@ def started(command, printed, **options):
     """A process that ends with the block, and the thread that calls `printed` with each line that it prints."""
     with (
         # Kills its group when its input ends: with the block, or when this process is killed. Ctrl-C does not reach it.
-        subprocess.Popen(["sh", "-c", "read end; kill -KILL 0"], stdin=subprocess.PIPE, process_group=0) as leader,
+        subprocess.Popen(["/bin/sh", "-c", "read end; kill -KILL 0"], stdin=subprocess.PIPE, process_group=0) as leader,
         subprocess.Popen(
             [str(word) for word in command],
             cwd=CHECKOUT,

@@ -27,6 +27,7 @@ FILES = [
         "samconfig.toml",
         "examples/*",
         "examples/*/*",
+        "examples/*/*/*",
         "operate/*.py",
         "local/operate.txt",
         "local/tools.py",
