@@ -30,6 +30,13 @@ def files(crates):
     return package.contents(CHECKOUT, BOOTSTRAP, "x86_64", crates)
 
 
+@pytest.fixture
+def unpacked(files, tmp_path):
+    with zipfile.ZipFile(io.BytesIO(package.archive(files, "1"))) as archive:
+        archive.extractall(tmp_path)
+    return tmp_path / "pollo-webhook-1"
+
+
 def test_two_checkouts_in_different_folders_give_the_same_bytes(tmp_path, files, crates):
     other = tmp_path / "deeper" / "checkout"
     for name in [*files, "Cargo.toml", "Cargo.lock", "local/release.mk"]:
@@ -58,11 +65,9 @@ def test_every_file_is_in_one_folder_without_a_time_and_only_the_function_can_be
 
 
 def test_the_template_differs_from_the_source_only_in_where_the_code_is(files):
-    for architecture, line in [
-        ("x86_64", []),
-        ("arm64", ["-      Architectures: [x86_64]", "+      Architectures: [arm64]"]),
-    ]:
-        source = (CHECKOUT / "template.yaml").read_text()
+    source = (CHECKOUT / "template.yaml").read_text()
+    other = ["-      Architectures: [x86_64]", "+      Architectures: [arm64]"]
+    for architecture, lines in [("x86_64", []), ("arm64", other)]:
         released = package.template(source, architecture)
         changes = difflib.unified_diff(source.splitlines(), released.splitlines(), lineterm="", n=0)
         assert [change for change in changes if not change.startswith(("---", "+++", "@@"))] == [
@@ -71,21 +76,18 @@ def test_the_template_differs_from_the_source_only_in_where_the_code_is(files):
             "-        Binary: pollo-webhook",
             "-      CodeUri: .",
             "+      CodeUri: bootstrap.zip",
-            *line,
+            *lines,
         ]
     with pytest.raises(SystemExit, match="template.yaml has this 0 times"):
         package.template(released, "x86_64")
 
 
-def test_the_checksums_hold(files, tmp_path):
-    with zipfile.ZipFile(io.BytesIO(package.archive(files, "1"))) as archive:
-        archive.extractall(tmp_path)
-    folder = tmp_path / "pollo-webhook-1"
+def test_the_checksums_hold(files, unpacked):
     check = ["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"]
-    assert subprocess.run(check, cwd=folder, check=False).returncode == 0
-    assert len((folder / "SHA256SUMS").read_text().splitlines()) == len(files) - 1
-    (folder / "bootstrap.zip").write_bytes(b"something else")
-    assert subprocess.run(check, cwd=folder, capture_output=True, check=False).returncode == 1
+    assert subprocess.run(check, cwd=unpacked, check=False).returncode == 0
+    assert len((unpacked / "SHA256SUMS").read_text().splitlines()) == len(files) - 1
+    (unpacked / "bootstrap.zip").write_bytes(b"something else")
+    assert subprocess.run(check, cwd=unpacked, capture_output=True, check=False).returncode == 1
 
 
 def test_the_bill_of_materials_has_each_crate_with_its_hash_and_licence(files):
@@ -103,20 +105,12 @@ def test_the_bill_of_materials_has_each_crate_with_its_hash_and_licence(files):
     assert not {"proptest", "thiserror-impl"} & {name for name, *_ in listed}
 
 
-def test_the_operators_commands_are_those_of_the_repository_and_run_from_the_archive(files, tmp_path):
-    with zipfile.ZipFile(io.BytesIO(package.archive(files, "1"))) as archive:
-        archive.extractall(tmp_path)
+def test_the_operators_commands_are_those_of_the_repository_and_run_from_the_archive(unpacked):
     commands = re.findall(r"-m operate\.(\w+)", (CHECKOUT / "Makefile").read_text())
-    assert re.findall(r"^\.PHONY: (.*)", files["Makefile"].decode(), re.MULTILINE) == [" ".join(commands)]
+    assert f".PHONY: {' '.join(commands)}\n" in (unpacked / "Makefile").read_text()
     for command in commands:
-        ran = subprocess.run(
-            [sys.executable, "-m", f"operate.{command}"],
-            cwd=tmp_path / "pollo-webhook-1",
-            env={"PATH": os.environ["PATH"]},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        words, environment = [sys.executable, "-m", f"operate.{command}"], {"PATH": os.environ["PATH"]}
+        ran = subprocess.run(words, cwd=unpacked, env=environment, capture_output=True, text=True, check=False)
         assert f"make {command} STACK=pollo-webhook" in ran.stderr
 
 
