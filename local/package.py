@@ -21,17 +21,8 @@ TARGETS = {"x86_64": "x86_64-unknown-linux-gnu", "arm64": "aarch64-unknown-linux
 
 # Beside those that are made here, and a Makefile for the operator's commands.
 FILES = [
-    *["CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT", "README.md", "SECURITY.md", "docs/*", "events/*"],
-    *[
-        "outcome.schema.json",
-        "samconfig.toml",
-        "examples/*",
-        "examples/*/*",
-        "examples/*/*/*",
-        "operate/*.py",
-        "local/operate.txt",
-        "local/tools.py",
-    ],
+    *["CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT", "README.md", "SECURITY.md", "outcome.schema.json"],
+    *["samconfig.toml", "docs/*", "events/*", "examples/**/*", "operate/*.py", "local/operate.txt", "local/tools.py"],
 ]
 
 
