@@ -74,7 +74,10 @@ def run(*command, stdout=subprocess.PIPE):
 def contents(checkout, bootstrap, architecture, crates):
     """The files of the archive: their names and what is in them."""
     paths = [path for pattern in FILES for path in checkout.glob(pattern) if path.is_file()]
-    files = {path.relative_to(checkout).as_posix(): path.read_bytes() for path in paths}
+    paths = [path.relative_to(checkout) for path in paths]
+    # What tools have left beside the examples.
+    paths = [path for path in paths if not {"__pycache__", "node_modules"} & set(path.parts)]
+    files = {path.as_posix(): (checkout / path).read_bytes() for path in paths}
     files["Makefile"] = (checkout / "local" / "release.mk").read_bytes()
     files["bootstrap.zip"] = zipped({"bootstrap": (bootstrap, 0o755)})
     files["template.yaml"] = template((checkout / "template.yaml").read_text(), architecture).encode()

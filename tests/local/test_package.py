@@ -51,6 +51,14 @@ def test_two_checkouts_in_different_folders_give_the_same_bytes(tmp_path, files,
     assert package.archive(again, "1") == package.archive(dict(reversed(files.items())), "1")
 
 
+def test_only_files_of_the_repository_and_what_is_made_of_it_are_packaged(crates):
+    (CHECKOUT / "examples" / "__pycache__").mkdir(exist_ok=True)
+    (CHECKOUT / "examples" / "__pycache__" / "left.pyc").touch()
+    left = package.contents(CHECKOUT, BOOTSTRAP, "x86_64", crates)
+    tracked = subprocess.check_output(["git", "ls-files"], cwd=CHECKOUT, text=True).splitlines()
+    assert set(left) - set(tracked) == {"bootstrap.zip", "sbom.cdx.json", "SHA256SUMS"}
+
+
 def test_every_file_is_in_one_folder_without_a_time_and_only_the_function_can_be_executed(files):
     with zipfile.ZipFile(io.BytesIO(package.archive(files, "0.2.0"))) as archive:
         entries = archive.infolist()
