@@ -34,7 +34,7 @@ def sam_deploy(*words, **parameters):
 
 
 def sam_deploy_stack(name, template=None, **parameters):
-    template = ["-t", template, "--resolve-s3", "--capabilities", "CAPABILITY_IAM"] if template else []
+    template = ["-t", template, "--capabilities", "CAPABILITY_IAM"] if template else []
     return sam_deploy("--stack-name", name, "--region", REGION, *template, **parameters)
 
 

@@ -152,7 +152,7 @@ def store_all(task, generations, deadline, line):
         elif found := s3.list_objects_v2(Bucket=BUCKET, Prefix=f"{name}.", MaxKeys=1).get("Contents"):
             line["present"].update({found[0]["Key"]} - line["objects"])
         elif generation.get("status") in ("waiting", "processing") or not generation.get("url"):
-            raise NoLink(f"{name} has no URL yet")
+            raise NoLink(f"{name} is not ready")
         else:
             line["objects"].add(store(generation["url"], name, deadline))
 
