@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use lambda_http::http::HeaderMap;
 use lambda_runtime::tracing::instrument::WithSubscriber as _;
-use pollo_webhook::{Config, Handler, SnsPublisher};
+use pollo_webhook::{Config, ConfigError, Handler, SnsPublisher};
 use serde_json::Value;
 
 use crate::pollo::{KEY, now};
@@ -21,16 +21,18 @@ pub struct Function {
 
 pub const TOPIC: &str = "arn:aws:sns:us-east-1:123456789012:pollo-outcomes";
 
-/// The value of a variable in the environment of a function with SNS at `url`.
-pub fn usual_environment(variable: &str, url: &str) -> Option<String> {
-    let value = match variable {
-        "WEBHOOK_SECRET" => KEY,
-        "SNS_TOPIC_ARN" => TOPIC,
-        "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "test",
-        "AWS_ENDPOINT_URL_SNS" => url,
-        _ => return None,
-    };
-    Some(value.to_owned())
+/// What is read from these variables and, for those that are not among them, from the usual ones.
+pub fn config(environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    Config::from_lookup(|variable| {
+        let set = environment.iter().find(|(name, _)| *name == variable).map(|(_, value)| *value);
+        let usual = match variable {
+            "WEBHOOK_SECRET" => Some(KEY),
+            "SNS_TOPIC_ARN" => Some(TOPIC),
+            "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("test"),
+            _ => None,
+        };
+        set.or(usual).map(str::to_owned).ok_or(VarError::NotPresent)
+    })
 }
 
 /// What an event led to.
@@ -46,28 +48,15 @@ pub struct Answer {
 
 impl Function {
     /// With the key of the sample events, the default tolerance and a topic that is no FIFO topic.
-    pub async fn start(replies: &'static [Reply]) -> Self {
+    pub async fn start(replies: &[Reply]) -> Self {
         Self::with(replies, &[]).await
     }
 
     /// With these variables of the environment beside or in place of the usual ones.
-    pub async fn with(replies: &'static [Reply], environment: &[(&str, &str)]) -> Self {
+    pub async fn with(replies: &[Reply], environment: &[(&str, &str)]) -> Self {
         let sns = Sns::start(replies).await;
-        let url = sns.url.clone();
-        Self::before(sns, &url, environment).await
-    }
-
-    /// With SNS expected at `url`, where nobody is.
-    pub async fn without_sns(url: &str) -> Self {
-        Self::before(Sns::start(&[]).await, url, &[]).await
-    }
-
-    async fn before(sns: Sns, url: &str, environment: &[(&str, &str)]) -> Self {
-        let config = Config::from_lookup(|variable| {
-            let set = environment.iter().find(|(name, _)| *name == variable).map(|(_, value)| (*value).to_owned());
-            set.or_else(|| usual_environment(variable, url)).ok_or(VarError::NotPresent)
-        });
-        let Config { verifier, topic, sdk } = config.unwrap();
+        let environment = [environment, &[("AWS_ENDPOINT_URL_SNS", &sns.url)]].concat();
+        let Config { verifier, topic, sdk } = config(&environment).unwrap();
         let publisher = SnsPublisher::new(sdk, topic.clone());
         Self { handler: Handler::new(verifier, publisher), topic: topic.as_str().to_owned(), sns }
     }
@@ -103,9 +92,7 @@ impl Function {
         assert_eq!(parts.headers["content-type"], "application/json");
         Answer { status: parts.status.as_u16(), headers: parts.headers, body, log, took }
     }
-}
 
-impl Function {
     /// Hands over `event` now, as Lambda does. Gives the answer's status.
     pub async fn receive_now(&self, event: &Value) -> u16 {
         let request = lambda_http::request::from_str(&event.to_string()).unwrap();

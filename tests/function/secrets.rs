@@ -1,7 +1,6 @@
 //! Neither a key nor a signature is in what any public type prints of itself. That they are in no log line and in no
 //! answer is seen to for every event of every test, in `Function::receive`.
 
-use std::env::VarError;
 use std::fmt::Debug;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use pollo_webhook::{
 };
 
 use crate::failures::FAILURES;
-use crate::function::usual_environment;
+use crate::function;
 use crate::pollo::{KEY, NOW, SUCCEED, now, sign};
 use crate::sns::{Reply, Sns};
 
@@ -37,25 +36,20 @@ trait Unprintable {
 
 impl<T> Unprintable for Printed<'_, T> {}
 
-/// Adds the name of a value's type and what is printed of it to a list.
+/// Adds the name of a value and what is printed of it to a list.
 macro_rules! print {
     ($list:ident, $($value:ident),+) => {
-        $($list.push((type_of(&$value), Printed(&$value).text()));)+
+        $($list.push((stringify!($value), Printed(&$value).text()));)+
     };
 }
 
-fn type_of<T>(_: &T) -> String {
-    let path = std::any::type_name::<T>().split('<').next().unwrap();
-    path.rsplit("::").next().unwrap().to_owned()
-}
-
 fn config(secret: &str, url: &str) -> Result<Config, ConfigError> {
-    Config::from_lookup(|variable| match variable {
-        "WEBHOOK_SECRET" => Ok(secret.to_owned()),
-        "AWS_SECRET_ACCESS_KEY" => Ok(AWS_SECRET.to_owned()),
-        "AWS_SESSION_TOKEN" => Ok(AWS_TOKEN.to_owned()),
-        _ => usual_environment(variable, url).ok_or(VarError::NotPresent),
-    })
+    function::config(&[
+        ("WEBHOOK_SECRET", secret),
+        ("AWS_SECRET_ACCESS_KEY", AWS_SECRET),
+        ("AWS_SESSION_TOKEN", AWS_TOKEN),
+        ("AWS_ENDPOINT_URL_SNS", url),
+    ])
 }
 
 /// The ways in which a secret could be printed.
@@ -78,7 +72,7 @@ async fn are_in_nothing_that_a_public_type_prints() {
     let now = now();
     let webhook = |signature, body| Webhook { id: "msg_1", timestamp: &timestamp, signature, body };
 
-    let mut printed: Vec<(String, String)> = Vec::new();
+    let mut printed: Vec<(&str, String)> = Vec::new();
     let Config { verifier, topic, .. } = config(KEY, "http://127.0.0.1:1").unwrap();
     let whole = config(KEY, "http://127.0.0.1:1").unwrap();
     let not_configured = config(&format!("{KEY}%"), "").unwrap_err();
@@ -104,8 +98,8 @@ async fn are_in_nothing_that_a_public_type_prints() {
     ];
     print!(printed, verifier, topic, whole, not_configured, bad_key, bad_topic, said);
     print!(printed, unverified, verified, fresh, outcome, status, mismatch, late, no_outcome);
-    for replies in FAILURES {
-        let sns = Sns::start(replies).await;
+    for (failure, ..) in FAILURES {
+        let sns = Sns::start(&[*failure]).await;
         let Config { topic, sdk, .. } = config(KEY, &sns.url).unwrap();
         print!(printed, sdk);
         let publisher = SnsPublisher::new(sdk, topic);
@@ -130,7 +124,7 @@ async fn are_in_nothing_that_a_public_type_prints() {
             }
         }
     }
-    let verifier = printed.iter().find(|(name, _)| name == "Verifier").unwrap();
+    let verifier = printed.iter().find(|(name, _)| *name == "verifier").unwrap();
     assert!(verifier.1.contains("redacted"), "nothing was printed");
 }
 

@@ -13,16 +13,12 @@ pub enum Reply {
     Accept,
     /// An answer with this status and body.
     Http(u16, &'static str),
-    /// These bytes instead of HTTP.
+    /// These bytes and no more, and the connection stays open.
     Bytes(&'static [u8]),
+    /// These bytes, and the connection is closed.
+    CutShort(&'static [u8]),
     /// The connection is reset once the call is read.
     Reset,
-    /// The connection is closed in the middle of the answer.
-    CutShort,
-    /// The answer stops in its middle, and the connection stays open.
-    Stall,
-    /// There is no answer.
-    Hang,
 }
 
 /// One call as it came over the wire.
@@ -48,7 +44,7 @@ pub struct Sns {
 
 impl Sns {
     /// Replies as `replies` say, one a call; the last one holds for ever.
-    pub async fn start(replies: &'static [Reply]) -> Self {
+    pub async fn start(replies: &[Reply]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let sns = Self {
             url: format!("http://{}", listener.local_addr().unwrap()),
@@ -56,10 +52,11 @@ impl Sns {
             connections: Arc::default(),
         };
         let (calls, connections) = (Arc::clone(&sns.calls), Arc::clone(&sns.connections));
+        let replies: Arc<[Reply]> = replies.into();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 connections.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(serve(stream, replies, Arc::clone(&calls)));
+                tokio::spawn(serve(stream, Arc::clone(&replies), Arc::clone(&calls)));
             }
         });
         sns
@@ -74,7 +71,7 @@ impl Sns {
     }
 }
 
-async fn serve(mut stream: TcpStream, replies: &[Reply], calls: Arc<Mutex<Vec<Call>>>) {
+async fn serve(mut stream: TcpStream, replies: Arc<[Reply]>, calls: Arc<Mutex<Vec<Call>>>) {
     while let Some(call) = read_call(&mut stream).await {
         let number = {
             let mut calls = calls.lock().unwrap();
@@ -85,18 +82,8 @@ async fn serve(mut stream: TcpStream, replies: &[Reply], calls: Arc<Mutex<Vec<Ca
             Reply::Accept => http(200, &accepted(&format!("message-{number}"))),
             Reply::Http(status, body) => http(status, body),
             Reply::Bytes(bytes) => bytes.to_vec(),
+            Reply::CutShort(bytes) => return stream.write_all(bytes).await.unwrap(),
             Reply::Reset => return stream.set_zero_linger().unwrap(),
-            Reply::CutShort => {
-                let answer = http(200, &accepted("never-told"));
-                stream.write_all(&answer[..answer.len() / 2]).await.unwrap();
-                return;
-            }
-            Reply::Stall => {
-                let answer = http(200, &accepted("never-told"));
-                stream.write_all(&answer[..answer.len() / 2]).await.unwrap();
-                std::future::pending().await
-            }
-            Reply::Hang => std::future::pending().await,
         };
         if stream.write_all(&answer).await.is_err() {
             return;

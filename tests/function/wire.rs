@@ -1,6 +1,5 @@
 //! What goes over the wire to SNS.
 
-use std::env::VarError;
 use std::sync::{Arc, Mutex};
 
 use aws_sdk_sns::config::interceptors::BeforeTransmitInterceptorContextMut;
@@ -8,12 +7,11 @@ use aws_sdk_sns::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_sns::error::BoxError;
 use pollo_webhook::{Config, Handler, SnsPublisher};
 
-use crate::function::{Function, TOPIC, usual_environment};
-use crate::pollo::{FAILED, SUCCEED, event, now};
+use crate::function::{Function, config};
+use crate::pollo::{SUCCEED, base64_event, event, now};
 use crate::sns::{Call, Reply};
 
 const FIFO_TOPIC: &str = "arn:aws:sns:us-east-1:123456789012:pollo-outcomes.fifo";
-const HASH_OF_A_B: &str = "yGh6CKpdbtIEQyj6aml6uOltw0KR6MIDSujDjm_MbWU";
 
 type Fields<'a> = Vec<(&'a str, &'a str)>;
 
@@ -42,43 +40,57 @@ fn fields_and_attributes(call: &Call) -> (Fields<'_>, Attributes<'_>) {
 
 #[tokio::test]
 async fn one_publish_with_the_verified_body_and_four_attributes() {
-    let function = Function::start(&[Reply::Accept]).await;
+    const TOPIC: &str = "arn:aws:sns:eu-central-1:123456789012:pollo-outcomes";
+    let environment = [("SNS_TOPIC_ARN", TOPIC), ("AWS_SESSION_TOKEN", "token/of+the+role==")];
     let body = " {\"taskId\":\"t&=+%\u{e9}\",\r\n\"status\":\"failed\",\"credit\":1.0,\"url\":\"https:\\/\\/a\"} ";
-    assert_eq!(function.receive(&event(body)).await.status, 200);
-    let calls = function.sns.calls();
-    let [call] = &calls[..] else { panic!("one call, not {}", calls.len()) };
-    let (fields, attributes) = fields_and_attributes(call);
-    assert_eq!(fields, [("Action", "Publish"), ("Message", body), ("TopicArn", TOPIC), ("Version", "2010-03-31")]);
-    assert_eq!(
-        attributes,
-        [
-            ("status", "String", "failed"),
-            ("taskId", "String", "t&=+%\u{e9}"),
-            ("webhookId", "String", "msg_1"),
-            ("webhookTimestamp", "String", "1767225600"),
-        ]
-    );
-    assert!(call.head.starts_with("post / http/1.1\r\n"), "{}", call.head);
-    assert!(call.head.contains("content-type: application/x-www-form-urlencoded\r\n"), "{}", call.head);
-    assert!(call.head.contains("/us-east-1/sns/aws4_request"), "{}", call.head);
+    for event in [event(body), base64_event(body.as_bytes())] {
+        let function = Function::with(&[Reply::Accept], &environment).await;
+        assert_eq!(function.receive(&event).await.status, 200);
+        let calls = function.sns.calls();
+        let [call] = &calls[..] else { panic!("one call, not {}", calls.len()) };
+        let (fields, attributes) = fields_and_attributes(call);
+        assert_eq!(fields, [("Action", "Publish"), ("Message", body), ("TopicArn", TOPIC), ("Version", "2010-03-31")]);
+        assert_eq!(
+            attributes,
+            [
+                ("status", "String", "failed"),
+                ("taskId", "String", "t&=+%\u{e9}"),
+                ("webhookId", "String", "msg_1"),
+                ("webhookTimestamp", "String", "1767225600"),
+            ]
+        );
+        let head = &call.head;
+        assert!(head.starts_with("post / http/1.1\r\n"), "{head}");
+        assert!(head.contains("content-type: application/x-www-form-urlencoded\r\n"), "{head}");
+        assert!(head.contains("/eu-central-1/sns/aws4_request"), "{head}");
+        assert!(head.contains("x-amz-security-token: token/of+the+role==\r\n"), "{head}");
+        let signed = head.split("signedheaders=").nth(1).unwrap().split(',').next().unwrap();
+        assert!(signed.contains("x-amz-security-token"), "the token is not signed: {head}");
+    }
 }
 
 #[tokio::test]
-async fn a_fifo_topic_gets_a_group_and_a_deduplication_id() {
+async fn a_fifo_topic_gets_a_group_and_a_deduplication_id_each_hashed_if_sns_would_not_take_it() {
     let function = Function::with(&[Reply::Accept], &[("SNS_TOPIC_ARN", FIFO_TOPIC)]).await;
-    for (body, deduplication_id) in
-        [(SUCCEED, "cm9ap1d4e0001.succeed"), (SUCCEED, "cm9ap1d4e0001.succeed"), (FAILED, "cm9ap1d4e0001.failed")]
-    {
-        assert_eq!(function.receive(&event(body)).await.status, 200);
+    let long = "t".repeat(125);
+    // Made with Python: base64.urlsafe_b64encode(hashlib.sha256(id).digest())
+    for (task_id, status, group, deduplication_id) in [
+        ("t1", "succeed", "t1", "t1.succeed"),
+        ("t1", "failed", "t1", "t1.failed"),
+        ("a b", "failed", "yGh6CKpdbtIEQyj6aml6uOltw0KR6MIDSujDjm_MbWU", "tVDoKGsYJZ0K975FJvIGbNUsRtqurHfJ7XEvLfQyv_0"),
+        (&long, "failed", &long, "LzZiS4ArxZmeQ6SDOInbWPEK0fYc1YEQZPR83GpaCIo"),
+    ] {
+        let body = format!(r#"{{"taskId":"{task_id}","status":"{status}"}}"#);
+        assert_eq!(function.receive(&event(&body)).await.status, 200);
         let calls = function.sns.calls();
         let (fields, attributes) = fields_and_attributes(calls.last().unwrap());
         assert_eq!(
             fields,
             [
                 ("Action", "Publish"),
-                ("Message", body),
+                ("Message", &*body),
                 ("MessageDeduplicationId", deduplication_id),
-                ("MessageGroupId", "cm9ap1d4e0001"),
+                ("MessageGroupId", group),
                 ("TopicArn", FIFO_TOPIC),
                 ("Version", "2010-03-31"),
             ]
@@ -88,48 +100,12 @@ async fn a_fifo_topic_gets_a_group_and_a_deduplication_id() {
 }
 
 #[tokio::test]
-async fn a_task_id_that_sns_would_not_take_as_a_group_is_hashed() {
-    let function = Function::with(&[Reply::Accept], &[("SNS_TOPIC_ARN", FIFO_TOPIC)]).await;
-    let long = "t".repeat(125);
-    for (task_id, group) in [("a b", HASH_OF_A_B), (&long, &long)] {
-        let body = format!(r#"{{"taskId":"{task_id}","status":"failed"}}"#);
-        assert_eq!(function.receive(&event(&body)).await.status, 200);
-        let calls = function.sns.calls();
-        let call = calls.last().unwrap();
-        assert_eq!(call.field("MessageGroupId"), Some(group));
-        // 125 characters and a status are too many for SNS.
-        let deduplication_id = call.field("MessageDeduplicationId").unwrap();
-        assert_eq!(deduplication_id.len(), 43, "{deduplication_id}");
-        assert_ne!(deduplication_id, group);
-    }
-}
-
-#[tokio::test]
-async fn the_call_is_signed_for_the_region_of_the_topic() {
-    let topic = "arn:aws:sns:eu-central-1:123456789012:pollo-outcomes";
-    let function = Function::with(&[Reply::Accept], &[("SNS_TOPIC_ARN", topic)]).await;
-    assert_eq!(function.receive(&event(SUCCEED)).await.status, 200);
-    let head = &function.sns.calls()[0].head;
-    assert!(head.contains("/eu-central-1/sns/aws4_request"), "{head}");
-}
-
-#[tokio::test]
 async fn the_connection_lives_on_between_webhooks() {
     let function = Function::start(&[Reply::Accept]).await;
     for _ in 0..5 {
         assert_eq!(function.receive(&event(SUCCEED)).await.status, 200);
     }
     assert_eq!((function.sns.calls().len(), function.sns.connections()), (5, 1));
-}
-
-#[tokio::test]
-async fn the_call_has_the_session_token_of_the_role() {
-    let function = Function::with(&[Reply::Accept], &[("AWS_SESSION_TOKEN", "token/of+the+role==")]).await;
-    assert_eq!(function.receive(&event(SUCCEED)).await.status, 200);
-    let head = &function.sns.calls()[0].head;
-    assert!(head.contains("x-amz-security-token: token/of+the+role==\r\n"), "{head}");
-    let signed = head.split("signedheaders=").nth(1).unwrap().split(',').next().unwrap();
-    assert!(signed.contains("x-amz-security-token"), "the token is not signed: {head}");
 }
 
 /// Keeps the URL of a call, and lets nothing leave this machine.
@@ -153,11 +129,7 @@ impl Intercept for KeepUrl {
 }
 
 async fn called_url(environment: &[(&str, &str)]) -> String {
-    let config = Config::from_lookup(|variable| {
-        let set = environment.iter().find(|(name, _)| *name == variable).map(|(_, value)| (*value).to_owned());
-        set.or_else(|| usual_environment(variable, "")).ok_or(VarError::NotPresent)
-    });
-    let Config { verifier, topic, sdk } = config.unwrap();
+    let Config { verifier, topic, sdk } = config(environment).unwrap();
     let url = KeepUrl::default();
     let publisher = SnsPublisher::new(sdk.interceptor(url.clone()), topic);
     let request = lambda_http::request::from_str(&event(SUCCEED).to_string()).unwrap();
