@@ -11,10 +11,8 @@ use serde_json::json;
 use tokio::runtime::Runtime;
 
 use crate::function::Function;
-use crate::pollo::{KEY, KEY_BYTES, NOW, base64_event, event_at, now, sign, unsigned_event};
+use crate::pollo::{KEY, KEY_BYTES, NOW, base64_event, event_at, now, sign};
 use crate::sns::Reply;
-
-const NOBODY: &[u8] = b"a key that nobody has";
 
 /// Text as a header carries it.
 fn header_text() -> impl Strategy<Value = String> {
@@ -60,24 +58,17 @@ fn key() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(any::<u8>(), 16..100).prop_filter("zeros", |key| key.iter().any(|&byte| byte != 0))
 }
 
-fn keys() -> impl Strategy<Value = Vec<Vec<u8>>> {
-    prop::collection::vec(key(), 1..5)
-}
-
-fn encoded(keys: &[Vec<u8>]) -> String {
-    keys.iter().map(|key| STANDARD.encode(key)).collect::<Vec<_>>().join(",")
-}
-
 proptest! {
     #[test]
     fn a_message_signed_by_another_implementation_verifies(
-        keys in keys(),
+        keys in prop::collection::vec(key(), 1..5),
         signer in any::<prop::sample::Index>(),
         id in header_text(),
         timestamp in timestamp(),
         body in prop::collection::vec(any::<u8>(), 0..1000),
     ) {
-        let verifier = Verifier::new(&encoded(&keys), Duration::from_secs(300)).unwrap();
+        let text = keys.iter().map(|key| STANDARD.encode(key)).collect::<Vec<_>>().join(",");
+        let verifier = Verifier::new(&text, Duration::from_secs(300)).unwrap();
         let signature = sign(&keys[signer.index(keys.len())], &id, &timestamp, &body);
         let webhook = Webhook { id: &id, timestamp: &timestamp, signature: &signature, body: &body };
         let verified = verifier.verify(webhook).unwrap();
@@ -176,8 +167,8 @@ fn no_event_panics_and_200_means_one_publish_of_a_signed_outcome() {
         prop_assume!(lambda_http::request::from_str(&event.to_string()).is_ok());
         let answer = runtime.block_on(function.receive(&event));
 
-        let verifier = Verifier::new(&STANDARD.encode(NOBODY), Duration::ZERO).unwrap();
-        let own = sign(NOBODY, "id", "0", &body);
+        let verifier = Verifier::new(KEY, Duration::ZERO).unwrap();
+        let own = sign(KEY_BYTES, "id", "0", &body);
         let webhook = Webhook { id: "id", timestamp: "0", signature: &own, body: &body };
         let fresh = verifier.check_timestamp(verifier.verify(webhook).unwrap(), now()).unwrap();
         let is_outcome = TaskOutcome::parse(fresh).is_ok();
@@ -190,6 +181,4 @@ fn no_event_panics_and_200_means_one_publish_of_a_signed_outcome() {
         prop_assert_eq!(function.sns.calls().len(), published.get());
     });
     assert!(published.get() > 0, "not one of the events was published: the test tries too little");
-    let unsigned = runtime.block_on(function.receive(&unsigned_event("POST", "")));
-    assert_eq!(unsigned.status, 400);
 }
