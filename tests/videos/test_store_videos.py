@@ -3,6 +3,7 @@
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -124,6 +125,12 @@ def test_a_download_that_fails_leaves_nothing_and_is_tried_again(subscriber, pol
     pollo.responds("/video", sends(200, VIDEO))
     assert receives({"id": "g1", "url": url})["objects"] == ["t1/g1.bin"]
     assert subscriber.objects() == {"t1/g1.bin": VIDEO}
+
+
+def test_a_host_that_falls_silent_is_tried_again(subscriber, pollo, receives):
+    subscriber.module.READ_SECONDS = 0.2
+    url = pollo.responds("/video", lambda _: time.sleep(1))
+    assert receives({"id": "g1", "url": url})["reason"] == "The read operation timed out"
 
 
 def test_three_redirects_are_followed_and_the_query_is_sent(subscriber, pollo, receives, video):
