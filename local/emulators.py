@@ -69,7 +69,7 @@ def started(command, printed, **options):
         subprocess.Popen(["/bin/sh", "-c", "read end; kill -KILL 0"], stdin=subprocess.PIPE, process_group=0) as leader,
         subprocess.Popen(
             [str(word) for word in command],
-            cwd=CHECKOUT,
+            cwd=options.pop("cwd", CHECKOUT),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -13,7 +13,7 @@ from tests.stack.emulated_aws import ACCOUNT, MINISTACK, REGION, SAM, Aws, run
 
 
 @pytest.fixture(scope="session")
-def aws(tmp_path_factory):
+def aws(tmp_path_factory, package):
     """An emulator for each worker of xdist, and its clients without a compiler."""
     folder = tmp_path_factory.mktemp("aws")
     certificate, key = self_signed_certificate(folder)
@@ -50,7 +50,7 @@ def aws(tmp_path_factory):
     with emulators.emulator("AWS", port, [MINISTACK], env=of_the_emulator), pytest.MonkeyPatch.context() as patch:
         for name, value in of_its_clients.items():
             patch.setenv(name, value)
-        yield Aws(port, certificate, key)
+        yield Aws(port, certificate, key, package)
 
 
 @pytest.fixture(autouse=True)

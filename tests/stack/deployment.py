@@ -1,8 +1,11 @@
 """Deploying with SAM, and the stacks that are deployed."""
 
+import contextlib
 import json
 import os
+import queue
 import re
+import signal
 import sys
 import zipfile
 from pathlib import Path
@@ -10,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pexpect
 
-from local.emulators import ADDRESS, KEY, PATIENCE
+from local.emulators import ADDRESS, KEY, PATIENCE, started
 from local.package import archive_path
 from operate.pollo import Webhook
 from tests.leaks import leaks
@@ -118,8 +121,20 @@ class Stack:
             "WEBHOOK_SECRET": KEY,
             "SSL_CERT_FILE": str(self.aws.certificate),
         }
-        ran = attempt(sys.executable, "-m", f"operate.{command}", **{**settings, **variables})
+        ran = attempt(sys.executable, "-m", f"operate.{command}", cwd=self.aws.package, **{**settings, **variables})
         return ran.returncode, ran.stdout
+
+    @contextlib.contextmanager
+    def listener(self, **variables):
+        """`make listen`, once it listens: gives the lines that it prints. Ends it as Ctrl-C does."""
+        lines, environment = queue.Queue(), {**os.environ, "STACK": self.name, **variables}
+        command = [sys.executable, "-m", "operate.listen"]
+        with started(command, lines.put, env=environment, cwd=self.aws.package) as (process, reader):
+            assert lines.get(timeout=PATIENCE) == f"Listening to {self.outputs['TopicArn']}. Ctrl-C stops it."
+            yield lines
+            process.send_signal(signal.SIGINT)
+            assert process.wait(PATIENCE) == 0
+            reader.join()
 
 
 def unpacked(folder):

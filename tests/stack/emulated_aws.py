@@ -62,8 +62,9 @@ def take(sqs, url, expected):
 
 
 class Aws:
-    def __init__(self, port, certificate, key):
+    def __init__(self, port, certificate, key, package):
         self.port, self.certificate, self.certificates = port, certificate, (certificate, key)
+        self.package = package
         self.trust = ssl.create_default_context(cafile=certificate)
         self.cloudformation = boto3.client("cloudformation")
         self.cloudwatch = boto3.client("cloudwatch")

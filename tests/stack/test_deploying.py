@@ -11,7 +11,7 @@ import pytest
 from local.emulators import CHECKOUT, KEY, TOOLS
 from operate.pollo import NOBODYS_KEY, Webhook
 from tests import operations
-from tests.stack.deployment import SUBSCRIBERS, SUCCESS, Release, Stack
+from tests.stack.deployment import SUBSCRIBERS, SUCCESS, Release, Stack, sam_deploy_stack
 from tests.stack.emulated_aws import SAM, policy, run, take
 
 pytestmark = pytest.mark.stack
@@ -62,11 +62,11 @@ def test_a_stack_goes_from_one_release_to_the_next_and_back_with_its_settings(aw
     assert Stack(aws, stack.name).outputs == stack.outputs
 
 
-def test_sam_builds_from_the_sources_what_was_packaged_and_deploys_it(deploy, package):
+def test_sam_builds_from_the_sources_what_was_packaged_and_deploys_it(aws, deploy, package):
     run(SAM, "build", PATH=PATH)
-    built = CHECKOUT / ".aws-sam" / "build"
-    assert (built / "Function" / "bootstrap").read_bytes() == bootstrap(package)
-    assert deploy("from-source", built / "template.yaml", WebhookSecret=KEY).status(KEY) == 200
+    assert (CHECKOUT / ".aws-sam" / "build" / "Function" / "bootstrap").read_bytes() == bootstrap(package)
+    run(*sam_deploy_stack("from-source", WebhookSecret=KEY))
+    assert Stack(aws, "from-source").status(KEY) == 200
 
 
 def test_what_was_packaged_is_what_runs_and_a_broken_event_does_not_end_it(aws, deploy, package):

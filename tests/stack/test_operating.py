@@ -1,15 +1,11 @@
 """`make smoke`, `make replay`, `make listen`, alarms and the dashboard."""
 
 import json
-import os
-import queue
-import signal
-import sys
 import time
 
 import pytest
 
-from local.emulators import KEY, PATIENCE, started
+from local.emulators import KEY, PATIENCE
 from operate.pollo import Webhook
 from tests.stack.deployment import FAILURE, OTHER_KEY, SUBSCRIBERS, SUCCESS
 from tests.stack.emulated_aws import take
@@ -60,19 +56,11 @@ def test_the_smoke_test_of_a_stack_says_what_is_wrong_with_it(deploy):
 
 @pytest.mark.parametrize("topic", ["standard", "fifo"])
 def test_a_listener_shows_the_outcomes_of_webhooks_that_come_in_and_leaves_nothing_behind(deploy, topic):
-    stack, lines = deploy(WebhookSecret=KEY, TopicType=topic), queue.Queue()
-    environment = {**os.environ, "STACK": stack.name, "FILTER": '{"status":["failed"]}'}
-    with started([sys.executable, "-m", "operate.listen"], lines.put, env=environment) as (process, reader):
-        assert lines.get(timeout=PATIENCE) == f"Listening to {stack.outputs['TopicArn']}. Ctrl-C stops it."
-        assert [stack.status(key, body) for key, body in [(KEY, SUCCESS), (OTHER_KEY, FAILURE), (KEY, FAILURE)]] == [
-            200,
-            401,
-            200,
-        ]
+    stack = deploy(WebhookSecret=KEY, TopicType=topic)
+    with stack.listener(FILTER='{"status":["failed"]}') as lines:
+        webhooks = [(KEY, SUCCESS), (OTHER_KEY, FAILURE), (KEY, FAILURE)]
+        assert [stack.status(key, body) for key, body in webhooks] == [200, 401, 200]
         shown = [lines.get(timeout=PATIENCE) for _ in range(4)]
-        process.send_signal(signal.SIGINT)
-        assert process.wait(PATIENCE) == 0
-        reader.join()
     assert shown[2] == f"   published    {FAILURE.decode()}"
     assert shown[3].startswith("                status=failed  taskId=cm9ap1d4e0001  webhookId=msg_")
     assert [lines.get_nowait() for _ in range(lines.qsize())] == ["", "Removed the queue and its subscription."]

@@ -53,11 +53,11 @@ def pollo(aws):
 
 
 @pytest.fixture
-def videos(aws, deploy, tmp_path, cleanup, pollo):
+def videos(deploy, tmp_path, pollo, package):
     """The subscriber that stores videos. Here, Pollo is on this machine: in a copy, two lines are others."""
 
     def videos(**parameters):
-        folder = shutil.copytree(SUBSCRIBERS / "videos", tmp_path / "videos")
+        folder = shutil.copytree(package / SUBSCRIBERS / "videos", tmp_path / "videos")
         source = folder / "store_videos.py"
         text = source.read_text()
         for old, new in [
@@ -70,6 +70,32 @@ def videos(aws, deploy, tmp_path, cleanup, pollo):
         return deploy("videos", folder / "template.yaml", **parameters)
 
     return videos
+
+
+def test_from_the_package_alone_a_video_gets_from_pollo_into_the_bucket_through_an_outage(
+    aws, cleanup, deploy, pollo, videos
+):
+    stack = deploy(WebhookSecret=KEY)
+    status, printed = stack.operate("smoke")
+    assert status == 0, printed
+    bucket = videos().outputs["BucketName"]
+    cleanup(empty_and_delete, aws.s3, bucket)
+    expected = {}
+    with stack.listener() as lines:
+        for task, published in [("t1", 200), ("t2", 503)]:
+            url = pollo.responds(f"/{task}.mp4", sends(200, task.encode()))
+            outcome = {"taskId": task, "status": "succeed", "generations": [{"id": "g", "url": url}]}
+            working = stack.topic_policy()
+            if published == 503:
+                stack.let_nobody_publish()
+            assert stack.status(KEY, json.dumps(outcome).encode()) == published
+            stack.set_topic_policy(working)
+            expected[f"{task}/g.mp4"] = task.encode()
+        status, printed = stack.operate("replay")
+        assert (status, printed.splitlines()[-1]) == (0, "Published 1 of 1.")
+        assert stored(aws.s3, bucket, len(expected)) == expected
+        shown = [lines.get(timeout=PATIENCE) for _ in range(2 * 4)]
+    assert [json.loads(line.split(maxsplit=1)[1])["taskId"] for line in shown[2::4]] == ["t1", "t2"]
 
 
 @pytest.mark.parametrize("kind", ["standard", "fifo"])
@@ -108,16 +134,20 @@ def test_every_video_is_stored_once_and_what_cannot_be_is_put_aside(aws, cleanup
     assert stack.status(KEY, FAILURE) == 200
     aside = [body for body, _ in take(aws.sqs, subscriber.outputs["DeadLetterQueueUrl"], 2)]
     assert sorted(aside) == lost
-    deadline = time.monotonic() + PATIENCE
-    while len(keys(aws.s3, bucket)) < len(expected) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    time.sleep(SETTLING_SECONDS)
-    stored = {key: aws.s3.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys(aws.s3, bucket)}
-    assert stored == expected
+    assert stored(aws.s3, bucket, len(expected)) == expected
     lines = subscriber.lines()
     assert sorted(key for line in lines for key in line["objects"]) == sorted(expected)
     assert {line["result"] for line in lines} == {"stored", "retry"}
     assert take(aws.sqs, subscriber.outputs["QueueUrl"], 0) == []
+
+
+def stored(s3, bucket, expected):
+    """The objects of a bucket, once there are as many as are expected, with any that follow them."""
+    deadline = time.monotonic() + PATIENCE
+    while len(keys(s3, bucket)) < expected and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(SETTLING_SECONDS)
+    return {key: s3.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys(s3, bucket)}
 
 
 def keys(s3, bucket):
