@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex};
 use aws_sdk_sns::config::interceptors::BeforeTransmitInterceptorContextMut;
 use aws_sdk_sns::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_sns::error::BoxError;
+use lambda_runtime::tracing::instrument::WithSubscriber as _;
+use pollo_webhook::log::subscriber;
 use pollo_webhook::{Config, Handler, SnsPublisher};
 
-use crate::function::{Function, config};
+use crate::function::{Function, Log, config};
 use crate::pollo::{SUCCEED, base64_event, event, now};
 use crate::sns::{Call, Reply};
 
@@ -133,7 +135,9 @@ async fn called_url(environment: &[(&str, &str)]) -> String {
     let url = KeepUrl::default();
     let publisher = SnsPublisher::new(sdk.interceptor(url.clone()), topic);
     let request = lambda_http::request::from_str(&event(SUCCEED).to_string()).unwrap();
-    assert_eq!(Handler::new(verifier, publisher).handle_at(&request, now()).await.status(), 503);
+    let handler = Handler::new(verifier, publisher);
+    let answered = handler.handle_at(&request, now()).with_subscriber(subscriber(Log::default()));
+    assert_eq!(answered.await.status(), 503);
     let url = url.0.lock().unwrap();
     url.clone()
 }
