@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import socket
 
 import pytest
 
@@ -47,7 +48,12 @@ def aws(tmp_path_factory, package):
         # Nothing is compiled.
         "PATH": str(folder),
     }
-    with emulators.emulator("AWS", port, [MINISTACK], env=of_the_emulator), pytest.MonkeyPatch.context() as patch:
+    with contextlib.ExitStack() as running:
+        # Each emulator also listens on port 443 if it can. Two that start at the same time both try, and one of them ends.
+        with contextlib.suppress(OSError):
+            running.enter_context(socket.create_server((ADDRESS, 443)))
+        running.enter_context(emulators.emulator("AWS", port, [MINISTACK], env=of_the_emulator))
+        patch = running.enter_context(pytest.MonkeyPatch.context())
         for name, value in of_its_clients.items():
             patch.setenv(name, value)
         yield Aws(port, certificate, key, package)
