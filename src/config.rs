@@ -1,4 +1,4 @@
-//! The environment, read once at the start. No other place reads a variable of ours.
+//! Reads the environment, once, at the start. No other module of the function reads a variable.
 
 use std::env::{self, VarError};
 use std::error::Error;
@@ -13,7 +13,7 @@ use crate::sns;
 use crate::topic::TopicArn;
 use crate::webhook::Verifier;
 
-/// The name of a variable, and what is expected of it.
+/// The name of a variable, and a description of its expected value.
 type Variable = (&'static str, &'static str);
 
 const SECRET: Variable =
@@ -36,27 +36,27 @@ const CREDENTIALS: &str = "the credentials of the function's role, which Lambda 
 const ENDPOINT_URL: &str = "an http or https URL, or nothing for the endpoint of the topic's region";
 const SWITCH: &str = "true or false";
 
-/// Five minutes: for as long a FIFO topic drops a repeated message, so that a captured one has no effect there.
+/// A FIFO topic drops repeated messages for the same five minutes, so a replayed webhook has no effect on one.
 const DEFAULT_TOLERANCE_SECONDS: u64 = 300;
 
-/// What the function needs to know.
+/// The configuration of the function.
 #[derive(Debug)]
 pub struct Config {
     /// From `WEBHOOK_SECRET` and `WEBHOOK_TOLERANCE_SECONDS`.
     pub verifier: Verifier,
     /// From `SNS_TOPIC_ARN`.
     pub topic: TopicArn,
-    /// From AWS's own variables, and those that name roots.
+    /// From AWS's variables, `SSL_CERT_FILE` and `SSL_CERT_DIR`.
     pub sdk: Builder,
 }
 
-/// Names every variable that is missing or invalid and what is expected of it. No value is repeated.
+/// Names every variable that is missing or invalid, and describes the expected value. Never repeats a value.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.join(". "))]
 pub struct ConfigError(Vec<String>);
 
 impl Config {
-    /// Reads this process's environment, as [`Config::from_lookup`] reads any.
+    /// Reads the environment of this process.
     ///
     /// # Errors
     ///
@@ -65,7 +65,7 @@ impl Config {
         Self::from_lookup(|variable| env::var(variable))
     }
 
-    /// Reads an environment through `lookup`, which returns what [`std::env::var`] does.
+    /// Reads an environment through `lookup`, which has the contract of [`std::env::var`].
     ///
     /// # Errors
     ///
@@ -100,10 +100,10 @@ impl Config {
     }
 }
 
-/// What a value means, or what is wrong with it, without repeating it.
+/// A parsed value, or an error that does not repeat the value.
 type Parsed<T> = Result<T, Box<dyn Error>>;
 
-/// Reads variables, and collects what is wrong with them.
+/// Reads variables, and collects the problems.
 struct Environment<F> {
     lookup: F,
     problems: Vec<String>,
@@ -118,7 +118,7 @@ impl<F: Fn(&str) -> Result<String, VarError>> Environment<F> {
         self.read(variable, |text| text.map(parse).transpose())
     }
 
-    /// As for AWS's SDKs, an empty variable is one that is not set.
+    /// Treats an empty variable as not set, as AWS's SDKs do.
     fn read<T>(
         &mut self,
         (name, expected): Variable,
@@ -136,7 +136,7 @@ impl<F: Fn(&str) -> Result<String, VarError>> Environment<F> {
     }
 }
 
-/// Digits only: `parse` alone would accept a plus sign too.
+/// Accepts digits only: `parse` alone would also accept a plus sign.
 fn parse_seconds(text: String) -> Parsed<u64> {
     let digits = Some(text.trim()).filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
     Ok(digits.and_then(|digits| digits.parse().ok()).ok_or("not a whole number")?)
@@ -159,7 +159,7 @@ fn parse_switch(text: &str, has_endpoint_url: bool) -> Parsed<bool> {
     }
 }
 
-/// Without a certificate to trust, no call to SNS would succeed.
+/// Without a trusted certificate, every call to SNS would fail.
 fn check_file(path: String) -> Parsed<()> {
     let has_certificate = String::from_utf8_lossy(&fs::read(path)?).contains("-----BEGIN CERTIFICATE-----");
     Ok(has_certificate.then_some(()).ok_or("no PEM certificate in the file")?)
@@ -174,7 +174,7 @@ mod tests {
     const ARN: &str = "arn:aws:sns:us-east-1:123456789012:pollo-outcomes";
     const KEY: &str = "cG9sbG8td2ViaG9vay1wdWJsaXNoZWQtdGVzdC1rZXk=";
 
-    /// An environment that is complete, but for these variables. `None` unsets one.
+    /// Reads a complete environment with these changes. `None` unsets a variable.
     fn read(changes: &[(&str, Option<&str>)]) -> Result<Config, ConfigError> {
         Config::from_lookup(|variable| {
             let usual = [
@@ -190,7 +190,7 @@ mod tests {
         })
     }
 
-    /// What is wrong with a complete environment in which one variable is changed.
+    /// The error for a complete environment with one change.
     fn problem(variable: &str, value: Option<&str>) -> String {
         let problem = read(&[(variable, value)]).unwrap_err().to_string();
         assert!(!problem.contains("p4ss") && !problem.contains('\n'), "{problem}");
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn accepts_what_says_how_sns_is_reached() {
+    fn accepts_each_form_of_an_optional_variable() {
         for (variable, value) in [
             ("WEBHOOK_TOLERANCE_SECONDS", ""),
             ("AWS_ENDPOINT_URL_SNS", ""),

@@ -1,4 +1,4 @@
-//! HTTP in, HTTP out. The only place that picks a status, and that writes the log line of a request.
+//! Handles a request: picks the status of the response and writes the log line. No other module does either.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -18,13 +18,13 @@ const ID: HeaderName = HeaderName::from_static("x-webhook-id");
 const TIMESTAMP: HeaderName = HeaderName::from_static("x-webhook-timestamp");
 const SIGNATURE: HeaderName = HeaderName::from_static("x-webhook-signature");
 
-/// Longest part of a webhook's id, and of SNS's code and message, that a log line repeats, in characters. Anybody can
-/// choose the id of a forged webhook.
+/// Most characters of a webhook's id or of SNS's error code in a log line. A forged webhook's id can have any length.
 const MAX_LOGGED_ID: usize = 128;
+/// Most characters of SNS's error message in a log line.
 const MAX_LOGGED_DETAIL: usize = 1_000;
 
-/// Largest body that a log line repeats. With its quotation marks escaped, the line stays below the 1 MB that CloudWatch
-/// Logs takes as one event.
+/// Largest body in a log line, in bytes. Even with every quotation mark escaped, the line stays below 1 MB, the limit
+/// of a CloudWatch Logs event.
 const MAX_LOGGED_BODY_BYTES: usize = 256 * 1024;
 
 /// Responds to Pollo's webhooks.
@@ -40,16 +40,16 @@ struct Published<'a> {
     took: Duration,
 }
 
-/// Why a request did not become a message on the topic. The text of each is what the sender is told.
+/// Why a request was not published. The response contains the error text.
 #[derive(Debug, thiserror::Error)]
-enum Refusal<'a> {
+enum Rejection<'a> {
     #[error("only POST is accepted")]
     MethodNotAllowed,
     #[error("header {0} is missing")]
     HeaderMissing(HeaderName),
     #[error("header {0} is unreadable")]
     HeaderUnreadable(HeaderName),
-    // The log alone says what exactly is wrong.
+    // Only the log has the details. An attacker could learn from them.
     #[error("signature does not match")]
     NotAuthentic(#[from] SignatureMismatch),
     #[error("{error}")]
@@ -78,7 +78,7 @@ impl Handler {
         let result = self.process(request, now).await;
         let (name, text) = match &result {
             Ok(published) => ("messageId", published.message_id.clone()),
-            Err(refusal) => ("error", refusal.to_string()),
+            Err(rejection) => ("error", rejection.to_string()),
         };
         let mut response = Response::new(Body::from(format!("{{\"{name}\":{}}}", Value::from(&*text))));
         *response.status_mut() = log(request, &result, &text);
@@ -93,9 +93,9 @@ impl Handler {
         response
     }
 
-    async fn process<'a>(&self, request: &'a Request, now: SystemTime) -> Result<Published<'a>, Refusal<'a>> {
+    async fn process<'a>(&self, request: &'a Request, now: SystemTime) -> Result<Published<'a>, Rejection<'a>> {
         if request.method() != Method::POST {
-            return Err(Refusal::MethodNotAllowed);
+            return Err(Rejection::MethodNotAllowed);
         }
         let webhook = self.verifier.verify(Webhook {
             id: header(request.headers(), ID)?,
@@ -104,22 +104,22 @@ impl Handler {
             body: request.body(),
         })?;
         let fresh = self.verifier.check_timestamp(webhook, now);
-        let fresh = fresh.map_err(|error| Refusal::NotFresh { webhook, error })?;
-        let outcome = TaskOutcome::parse(fresh).map_err(|error| Refusal::NotAnOutcome { webhook, error })?;
+        let fresh = fresh.map_err(|error| Rejection::NotFresh { webhook, error })?;
+        let outcome = TaskOutcome::parse(fresh).map_err(|error| Rejection::NotAnOutcome { webhook, error })?;
         let start = Instant::now();
         let result = self.publisher.publish(&outcome).await;
         let took = start.elapsed();
         match result {
             Ok(message_id) => Ok(Published { outcome, message_id, took }),
-            Err(PublishError::TooLarge) => Err(Refusal::TooLarge(webhook)),
-            Err(error) => Err(Refusal::NotPublished { webhook, error, took }),
+            Err(PublishError::TooLarge) => Err(Rejection::TooLarge(webhook)),
+            Err(error) => Err(Rejection::NotPublished { webhook, error, took }),
         }
     }
 }
 
-/// Writes the line of a request, and gives the status. Metrics count the `result`. Of an authentic webhook that was not
-/// published, the line has everything that is needed to publish it later; of any other, nothing of the body.
-fn log(request: &Request, result: &Result<Published<'_>, Refusal<'_>>, text: &str) -> StatusCode {
+/// Writes the log line of a request, and returns the status. Metrics count `result`. If an authentic webhook was not
+/// published, its line has everything that a replay needs. Other lines contain nothing of the body.
+fn log(request: &Request, result: &Result<Published<'_>, Rejection<'_>>, text: &str) -> StatusCode {
     let request_id = request.lambda_context_ref().map(|context| context.request_id.as_str());
     let webhook_id = header(request.headers(), ID).ok().map(|id| shortened(id, MAX_LOGGED_ID));
     let bytes = request.body().len();
@@ -142,32 +142,32 @@ fn log(request: &Request, result: &Result<Published<'_>, Refusal<'_>>, text: &st
             let took = took.as_millis() as u64;
             line!(info, OK, "published", taskId = task_id, status, messageId = message_id, snsMilliseconds = took)
         }
-        Err(Refusal::MethodNotAllowed) => {
+        Err(Rejection::MethodNotAllowed) => {
             line!(warn, METHOD_NOT_ALLOWED, "method_not_allowed", bodyBytes = bytes, detail = text)
         }
-        Err(Refusal::HeaderMissing(_)) => {
+        Err(Rejection::HeaderMissing(_)) => {
             line!(warn, BAD_REQUEST, "header_missing", bodyBytes = bytes, detail = text)
         }
-        Err(Refusal::HeaderUnreadable(_)) => {
+        Err(Rejection::HeaderUnreadable(_)) => {
             line!(warn, BAD_REQUEST, "header_unreadable", bodyBytes = bytes, detail = text)
         }
-        Err(Refusal::NotAuthentic(error @ SignatureMismatch { signatures, keys })) => {
+        Err(Rejection::NotAuthentic(error @ SignatureMismatch { signatures, keys })) => {
             let detail = error.to_string();
             line!(warn, UNAUTHORIZED, "signature_mismatch", signatures, keys, bodyBytes = bytes, detail)
         }
-        Err(Refusal::NotFresh { webhook, error: TimestampError::Unreadable }) => {
+        Err(Rejection::NotFresh { webhook, error: TimestampError::Unreadable }) => {
             line!(warn, BAD_REQUEST, "timestamp_unreadable", kept(webhook), detail = text)
         }
-        Err(Refusal::NotFresh { webhook, error: TimestampError::OutsideTolerance(age) }) => {
+        Err(Rejection::NotFresh { webhook, error: TimestampError::OutsideTolerance(age) }) => {
             line!(warn, UNAUTHORIZED, "timestamp_outside_tolerance", kept(webhook), ageSeconds = age, detail = text)
         }
-        Err(Refusal::NotAnOutcome { webhook, .. }) => {
+        Err(Rejection::NotAnOutcome { webhook, .. }) => {
             line!(warn, UNPROCESSABLE_ENTITY, "not_an_outcome", kept(webhook), detail = text)
         }
-        Err(Refusal::TooLarge(webhook)) => {
+        Err(Rejection::TooLarge(webhook)) => {
             line!(warn, PAYLOAD_TOO_LARGE, "too_large", kept(webhook), detail = text)
         }
-        Err(Refusal::NotPublished { webhook, error, took }) => {
+        Err(Rejection::NotPublished { webhook, error, took }) => {
             let (code, detail) = (shortened(error.code(), MAX_LOGGED_ID), error.message());
             let (detail, took) = (shortened(&detail, MAX_LOGGED_DETAIL), took.as_millis() as u64);
             line!(error, SERVICE_UNAVAILABLE, "not_published", kept(webhook), snsMilliseconds = took, code, detail)
@@ -175,8 +175,8 @@ fn log(request: &Request, result: &Result<Published<'_>, Refusal<'_>>, text: &st
     }
 }
 
-/// What a log line keeps of an authentic webhook: what can be read of the task, and the body as text, as Base64 or, if it
-/// is too large for a line, only its size.
+/// The log fields that a replay needs: the task, as far as it is readable, and the body as text or Base64. If the body
+/// is too large for a log line, only its size.
 #[derive(Default)]
 struct Kept<'a> {
     task_id: Option<String>,
@@ -194,7 +194,7 @@ impl<'a> Kept<'a> {
         if body.len() > MAX_LOGGED_BODY_BYTES {
             return Self { bytes: Some(body.len()), ..kept };
         }
-        // JSON escapes other control characters in six bytes, which would make the line too long. No JSON has them.
+        // The log line escapes other control characters as six bytes and could get too long. Valid JSON has none.
         let is_short = |text: &&str| text.bytes().all(|b| b >= b' ' || matches!(b, b'\t' | b'\n' | b'\r'));
         match str::from_utf8(body).ok().filter(is_short) {
             Some(text) => Self { text: Some(text), ..kept },
@@ -204,12 +204,12 @@ impl<'a> Kept<'a> {
 }
 
 /// A header's text as received.
-fn header(headers: &HeaderMap, name: HeaderName) -> Result<&str, Refusal<'_>> {
+fn header(headers: &HeaderMap, name: HeaderName) -> Result<&str, Rejection<'_>> {
     let value = headers.get(&name).map_or(&[][..], HeaderValue::as_bytes);
     match str::from_utf8(value) {
-        Ok("") => Err(Refusal::HeaderMissing(name)),
+        Ok("") => Err(Rejection::HeaderMissing(name)),
         Ok(text) if is_plain_text(text) => Ok(text),
-        _ => Err(Refusal::HeaderUnreadable(name)),
+        _ => Err(Rejection::HeaderUnreadable(name)),
     }
 }
 

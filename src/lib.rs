@@ -1,22 +1,22 @@
 //! An AWS Lambda function that turns Pollo AI's signed webhooks into messages on an SNS topic.
 //!
-//! Pollo AI calls a URL when a video generation task ends. This function is that URL: it verifies the signature over the
-//! raw body and publishes the verified outcome. It responds 200 only after SNS has accepted the message, so Pollo's
-//! retries cover every failure on our side.
+//! Pollo AI calls a URL when a video generation task ends. This function serves that URL: it verifies the signature
+//! over the raw body and publishes the verified outcome. The function responds 200 only after SNS has accepted the
+//! message. So Pollo's retries cover every failure of the function and of SNS.
 //!
 //! ```text
 //! Pollo ──POST──▶ function URL ──event──▶ verify ──▶ parse ──▶ SNS Publish ──▶ 200
 //!                                           │401       │422        │503 + Retry-After
 //! ```
 //!
-//! Data flows one way, and the types carry the proof: only a [`Verifier`] makes a [`VerifiedWebhook`] and, of that, a
-//! [`FreshWebhook`]; only a fresh webhook makes a [`TaskOutcome`]; and only an outcome can be published.
+//! Data flows one way, and each type proves that a check has passed. Only a [`Verifier`] makes a [`VerifiedWebhook`]
+//! and, from it, a [`FreshWebhook`]. Only a fresh webhook makes a [`TaskOutcome`]. Only an outcome can be published.
 //!
 //! ```
 //! # use std::time::SystemTime;
 //! # use pollo_webhook::{SnsPublisher, TaskOutcome, Verifier, Webhook};
-//! # async fn f(verifier: &Verifier, publisher: &SnsPublisher, webhook: Webhook<'_>) -> Result<(), Box<dyn std::error::Error>> {
-//! let verified = verifier.verify(webhook)?;
+//! # async fn f(verifier: &Verifier, publisher: &SnsPublisher, webhook: Webhook<'_>) -> Result<(), Box<dyn
+//! std::error::Error>> { let verified = verifier.verify(webhook)?;
 //! let fresh = verifier.check_timestamp(verified, SystemTime::now())?;
 //! let outcome = TaskOutcome::parse(fresh)?;
 //! let message_id = publisher.publish(&outcome).await?;
@@ -24,7 +24,7 @@
 //! # }
 //! ```
 //!
-//! A step that is left out does not compile. What is not verified, or not fresh, cannot be parsed:
+//! Code that skips a step does not compile. A webhook that is not verified, or not fresh, cannot be parsed:
 //!
 //! ```compile_fail,E0308
 //! # fn f(webhook: pollo_webhook::Webhook<'_>) {
@@ -38,7 +38,7 @@
 //! # }
 //! ```
 //!
-//! What is not parsed cannot be published:
+//! A webhook that is not parsed cannot be published:
 //!
 //! ```compile_fail,E0308
 //! # async fn f(publisher: pollo_webhook::SnsPublisher, fresh: pollo_webhook::FreshWebhook<'_>) {
@@ -46,7 +46,7 @@
 //! # }
 //! ```
 //!
-//! And no proof can be made by hand, because its fields are private:
+//! Other code cannot construct these types, because their fields are private:
 //!
 //! ```compile_fail,E0451
 //! pollo_webhook::VerifiedWebhook { id: "msg_1", timestamp: "0", body: b"{}" };
@@ -63,7 +63,7 @@
 //! pollo_webhook::TaskOutcome { task_id: String::new(), status: String::new(), message: "", webhook };
 //! # }
 //! ```
-//!
+
 mod config;
 mod handler;
 pub mod log;

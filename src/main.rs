@@ -1,4 +1,4 @@
-//! Cold start of the function: logging, configuration, SNS client, run.
+//! The start of the function: sets up the log, reads the configuration, creates the SNS client and runs the handler.
 
 use std::convert::Infallible;
 use std::io;

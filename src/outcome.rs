@@ -1,4 +1,4 @@
-//! What a verified webhook says: how a task ended.
+//! The outcome of a task, parsed from a verified webhook.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::webhook::{FreshWebhook, VerifiedWebhook, is_plain_text};
 
-/// Longest task id that is taken, in bytes. Pollo's have some 25; no limit is documented.
+/// Longest accepted task id, in bytes. Pollo's task ids have about 25. Pollo documents no limit.
 pub const MAX_TASK_ID_BYTES: usize = 256;
 
 /// Why an authentic message is not a task outcome.
@@ -17,10 +17,10 @@ pub enum NotAnOutcome {
     /// The body is not UTF-8, or not one JSON object.
     #[error("body is not a JSON object")]
     NotAnObject,
-    /// A key stands twice in the object.
+    /// A key of the object is repeated.
     #[error("body repeats a key")]
     RepeatedKey,
-    /// `taskId` is missing, or none that can be a message attribute.
+    /// `taskId` is missing, or cannot be a message attribute.
     #[error("taskId is not a string of 1 to {MAX_TASK_ID_BYTES} bytes without control characters")]
     NoTaskId,
     /// `status` is neither `succeed` nor `failed`.
@@ -30,7 +30,7 @@ pub enum NotAnOutcome {
 
 /// A task outcome that Pollo has sent.
 ///
-/// It is made from a [`FreshWebhook`] and from nothing else: to hold one is the proof that Pollo said so, just now.
+/// Only [`TaskOutcome::parse`] makes one, from a [`FreshWebhook`]. So the outcome is authentic and fresh.
 #[derive(Clone, Debug)]
 pub struct TaskOutcome<'a> {
     task_id: String,
@@ -42,12 +42,12 @@ pub struct TaskOutcome<'a> {
 impl<'a> TaskOutcome<'a> {
     /// Reads the body of an authentic and fresh webhook.
     ///
-    /// The body must be a JSON object with a `taskId` and a `status` and with no key of the object repeated. Other
-    /// fields may be anything, nested as deep as they like: they are not read here, and go to the topic as they came.
+    /// The body must be a JSON object with a `taskId`, a `status` and no repeated key. Other fields may have any value,
+    /// of any depth. They are not read, and are published unchanged.
     ///
     /// # Errors
     ///
-    /// [`NotAnOutcome`], for a body that is none.
+    /// [`NotAnOutcome`], if the body breaks one of these rules.
     pub fn parse(webhook: FreshWebhook<'a>) -> Result<Self, NotAnOutcome> {
         let webhook = webhook.verified();
         let message = str::from_utf8(webhook.body()).map_err(|_| NotAnOutcome::NotAnObject)?;
@@ -76,21 +76,21 @@ impl<'a> TaskOutcome<'a> {
         self.message
     }
 
-    /// The webhook that the outcome is from.
+    /// The webhook that contained the outcome.
     pub fn webhook(&self) -> VerifiedWebhook<'a> {
         self.webhook
     }
 }
 
-/// `taskId` and `status` of an authentic body, each if it can be read: what the log says of a webhook that is not
-/// published.
+/// `taskId` and `status` of an authentic body, each if it is readable. The log line of a webhook that is not published
+/// contains them.
 pub(crate) fn task_id_and_status(webhook: &VerifiedWebhook<'_>) -> (Option<String>, Option<String>) {
     let fields = str::from_utf8(webhook.body()).ok().and_then(Fields::read).unwrap_or_default();
     (fields.task_id, fields.status)
 }
 
-/// The fields of a body that are read, each if it is a string of sane length without control characters. One that is
-/// repeated is left out: which of the two counts would be for each reader to guess.
+/// The fields that are read from a body. A field is `None` unless it is a string of 1 to [`MAX_TASK_ID_BYTES`] bytes
+/// without control characters. A repeated field is `None`, because parsers differ in which value they use.
 #[derive(Default)]
 struct Fields {
     task_id: Option<String>,
@@ -108,7 +108,7 @@ impl Fields {
     }
 }
 
-/// Reads an object by hand, because a derived reader would take `["t1","succeed"]` too and let other keys repeat.
+/// A derived `Deserialize` would also accept `["t1","succeed"]`, and would not detect other repeated keys.
 struct FieldsVisitor;
 
 impl<'de> Visitor<'de> for FieldsVisitor {
@@ -133,7 +133,7 @@ impl<'de> Visitor<'de> for FieldsVisitor {
                     let text = map.next_value::<Value>()?.as_str().map(str::to_owned).filter(|_| is_new);
                     *field = text.filter(|text| (1..=MAX_TASK_ID_BYTES).contains(&text.len()) && is_plain_text(text));
                 }
-                // Passed over without recursion, so that no depth of nesting can exhaust the stack.
+                // `IgnoredAny` skips a value without recursion, so deep nesting cannot exhaust the stack.
                 None => drop(map.next_value::<IgnoredAny>()?),
             }
             fields.repeated_key |= !is_new;
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn passes_over_other_fields_whatever_they_hold() {
+    fn ignores_other_fields_with_any_value() {
         for field in [
             r#""a":null"#,
             r#""a":[{"taskId":"t2","status":"failed"},{"taskId":"t3"}]"#,
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn passes_over_nesting_of_any_depth_without_using_the_stack() {
+    fn ignores_nesting_of_any_depth_without_using_the_stack() {
         let deep = 100_000;
         let body = format!(r#"{{"a":{}{},"taskId":"t1","status":"succeed"}}"#, "[".repeat(deep), "]".repeat(deep));
         assert_eq!(parse(&body), Ok(("t1".into(), "succeed".into())));
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_a_repeated_key_whichever_it_is() {
+    fn rejects_any_repeated_key() {
         for body in [
             r#"{"taskId":"t1","taskId":"t1","status":"succeed"}"#,
             r#"{"taskId":"t1","status":"succeed","status":"failed"}"#,
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_not_one_json_object() {
+    fn rejects_a_body_that_is_not_one_json_object() {
         for body in [
             "",
             " ",
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_a_task_id_that_is_missing_or_no_string() {
+    fn rejects_a_task_id_that_is_missing_or_not_a_string() {
         for body in [
             "{}",
             r#"{"status":"succeed"}"#,
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_a_task_id_that_sns_takes_as_an_attribute() {
+    fn accepts_a_task_id_that_sns_accepts_as_an_attribute() {
         for task_id in ["t", " ", "a b", "動画-🎬", "a\"b\\", &"t".repeat(256), &"é".repeat(128)] {
             assert_eq!(parse(&with_task_id(task_id)), Ok((task_id.into(), "failed".into())), "{task_id:?}");
         }
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_any_other_status() {
+    fn rejects_any_other_status() {
         for status in [
             r#""""#,
             r#""success""#,

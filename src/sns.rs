@@ -1,7 +1,7 @@
-//! Everything about SNS: the client, its limits, and the one Publish for each outcome.
+//! The SNS client, its limits, and the call of Publish for each outcome.
 //!
-//! There is no `aws-config`: a Lambda function has its credentials in the environment, and with it the start took three
-//! quarters more instructions (docs/performance.md).
+//! `aws-config` is not used: Lambda sets the credentials in the environment, and with `aws-config` the start takes
+//! three quarters more instructions (docs/performance.md).
 
 use std::error::Error as _;
 use std::iter::successors;
@@ -26,12 +26,12 @@ use sha2::{Digest as _, Sha256};
 use crate::outcome::TaskOutcome;
 use crate::topic::TopicArn;
 
-/// Largest message that SNS can take, in bytes, the names, types and values of its attributes included (an AWS limit).
-/// The limit of a topic, its `MaximumMessageSize`, is 262,144 by default; SNS enforces it.
+/// Largest message that SNS accepts, in bytes, including the names, types and values of its attributes (an AWS limit).
+/// A topic can have a lower limit, `MaximumMessageSize`, 262,144 by default. SNS enforces that limit.
 pub const MAX_MESSAGE_BYTES: usize = 1_048_576;
 
-/// Three attempts of two seconds and the pauses between them fit into the operation's time, and that into the 8 s
-/// within which Pollo gets a response.
+/// Three attempts of 2 s and the pauses between them fit into the 7 s of the operation. So Pollo gets a response within
+/// 8 s.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(7);
@@ -39,12 +39,12 @@ const MAX_ATTEMPTS: u32 = 3;
 const INITIAL_BACKOFF: Duration = Duration::from_millis(100);
 const MAX_BACKOFF: Duration = Duration::from_millis(400);
 
-/// The five roots of all certificates of AWS, as Amazon publishes them
-/// (<https://www.amazontrust.com/repository/>). The first of them expires on 2037-12-31.
+/// Amazon's five root certificates. The certificate of every AWS endpoint chains to one of them
+/// (<https://www.amazontrust.com/repository/>). The earliest expiry date is 2037-12-31.
 const AMAZON_ROOTS: &str = include_str!("amazon-roots.pem");
 
-/// The configuration of a client, but for the region. `endpoint_url` takes the place of the region's endpoint; if
-/// `roots_are_named`, those of `SSL_CERT_FILE` and `SSL_CERT_DIR` take the place of Amazon's.
+/// The configuration of the client, without the region. `endpoint_url` replaces the region's endpoint. If
+/// `roots_are_named`, the roots in `SSL_CERT_FILE` and `SSL_CERT_DIR` replace Amazon's.
 pub(crate) fn sdk_config(
     credentials: Credentials,
     endpoint_url: Option<String>,
@@ -60,7 +60,7 @@ pub(crate) fn sdk_config(
         .with_max_attempts(MAX_ATTEMPTS)
         .with_initial_backoff(INITIAL_BACKOFF)
         .with_max_backoff(MAX_BACKOFF);
-    // Reading the system's roots would take longer than all the rest of the start.
+    // Reading the system's roots would take longer than the rest of the start.
     let roots = match roots_are_named {
         true => TrustStore::empty().with_native_roots(true),
         false => TrustStore::empty().with_pem_certificate(AMAZON_ROOTS),
@@ -70,25 +70,25 @@ pub(crate) fn sdk_config(
     let config = Builder::new()
         .behavior_version(BehaviorVersion::latest())
         .credentials_provider(credentials)
-        // They never change: Lambda replaces them together with the process.
+        // The credentials never change: Lambda replaces them together with the process.
         .identity_cache(IdentityCache::no_cache())
-        // A stalled response runs into the time-out of the attempt.
+        // The attempt's timeout ends a stalled response.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .http_client(http.build_https())
         .timeout_config(timeouts.build())
         .retry_config(retries)
-        // The default quota is used up by an outage and does not refill with time, so that later webhooks would have one
-        // attempt.
+        // An outage uses up the default retry quota, which does not refill with time. Later webhooks would have only
+        // one attempt.
         .retry_partition(RetryPartition::custom("sns").token_bucket(TokenBucket::unlimited()).build())
         .retry_classifier(Throttling);
-    // The SDK keeps an entry for each setting that is made, for an empty one too, and copies all of them at the start.
+    // The SDK stores an entry for every setting, even for a default value, and copies all entries at the start.
     let config = if use_fips { config.use_fips(true) } else { config };
     let config = if use_dual_stack { config.use_dual_stack(true) } else { config };
     if let Some(url) = endpoint_url { config.endpoint_url(url) } else { config }
 }
 
-/// Retries whatever means throttling. The SDK knows a list of codes, which lacks SNS's `Throttled`, `KMSThrottling` and
-/// HTTP status 429.
+/// Retries every throttling error. The SDK's own classifiers do not include SNS's codes `Throttled` and
+/// `KMSThrottling`, and HTTP status 429.
 #[derive(Debug)]
 struct Throttling;
 
@@ -109,11 +109,11 @@ impl ClassifyRetry for Throttling {
 /// Why a message was not published.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
-    /// The message is larger than [`MAX_MESSAGE_BYTES`]: SNS was not called.
+    /// The message is larger than [`MAX_MESSAGE_BYTES`]. SNS was not called.
     #[error("message is larger than SNS can take: {MAX_MESSAGE_BYTES} bytes with its attributes")]
     TooLarge,
-    /// The call failed, after three attempts if its kind is worth a retry. SNS may have the message nevertheless, if only
-    /// its response was lost.
+    /// The call failed: after three attempts if the error can be temporary, otherwise after one. SNS may have accepted
+    /// the message, if only its response was lost.
     #[error("SNS did not accept the message")]
     Sns(#[source] Box<SdkError<SnsPublishError>>),
     /// SNS responded without a message id.
@@ -122,7 +122,7 @@ pub enum PublishError {
 }
 
 impl PublishError {
-    /// SNS's own code, like `AuthorizationError`, or the kind of failure if there is none.
+    /// SNS's error code, like `AuthorizationError`, or the kind of failure if SNS sent no code.
     pub fn code(&self) -> &str {
         match self {
             Self::TooLarge => "TooLarge",
@@ -137,14 +137,14 @@ impl PublishError {
         }
     }
 
-    /// SNS's own message, of any length, or what the SDK says of the failure. The request is never in it.
+    /// SNS's error message, of any length, or the SDK's description of the failure. Never quotes the request.
     pub fn message(&self) -> String {
         let Self::Sns(error) = self else { return self.to_string() };
         if let Some(message) = error.message() {
             return message.to_owned();
         }
         let status = error.raw_response().map_or_else(String::new, |raw| format!(": HTTP status {}", raw.status()));
-        // Other causes can quote the request, such as that of a URL that cannot be called.
+        // Other causes can quote the request. The cause for an invalid URL does.
         let cause = match &**error {
             SdkError::DispatchFailure(failure) if !failure.is_io() && !failure.is_timeout() => None,
             SdkError::ConstructionFailure(_) => None,
@@ -162,23 +162,23 @@ pub struct SnsPublisher {
 }
 
 impl SnsPublisher {
-    /// A client with this configuration, in the region of `topic`. Its connection lives as long as it does.
+    /// Creates a client with this configuration, for the region of `topic`. The client reuses its connection.
     pub fn new(sdk_config: Builder, topic: TopicArn) -> Self {
         let config = sdk_config.region(Region::new(topic.region().to_owned())).build();
         Self { client: Client::from_conf(config), topic }
     }
 
-    /// Publishes `outcome` and gives SNS's message id.
+    /// Publishes `outcome`, and returns SNS's message id.
     ///
-    /// On a FIFO topic the task is the message group, and the task with its status the deduplication id: one outcome
-    /// that is delivered again within SNS's five minutes is published once.
+    /// On a FIFO topic, the message group is the task, and the deduplication id is the task with its status. So SNS
+    /// drops an outcome that is published again within five minutes.
     ///
     /// # Errors
     ///
-    /// [`PublishError`], within 8 s at the worst.
+    /// [`PublishError`], after at most 8 s.
     pub async fn publish(&self, outcome: &TaskOutcome<'_>) -> Result<String, PublishError> {
         let webhook = outcome.webhook();
-        // What subscribers can filter by.
+        // Filter policies of subscribers can use these.
         let attributes = [
             ("status", outcome.status()),
             ("taskId", outcome.task_id()),
@@ -209,10 +209,10 @@ impl SnsPublisher {
     }
 }
 
-/// `id`, or a hash of it if SNS would reject it: it takes 1 to 128 letters, digits and punctuation marks of ASCII.
+/// `id`, or its SHA-256 if SNS would reject `id`. SNS accepts 1 to 128 ASCII letters, digits and punctuation marks.
 fn fifo_id(id: String) -> String {
-    let is_taken = id.len() <= 128 && id.bytes().all(|b| b.is_ascii_graphic());
-    if is_taken { id } else { URL_SAFE_NO_PAD.encode(Sha256::digest(id)) }
+    let is_valid = id.len() <= 128 && id.bytes().all(|b| b.is_ascii_graphic());
+    if is_valid { id } else { URL_SAFE_NO_PAD.encode(Sha256::digest(id)) }
 }
 
 #[cfg(test)]
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn keeps_a_fifo_id_that_sns_takes() {
+    fn keeps_a_fifo_id_that_sns_accepts() {
         let every_character: String = (b'!'..=b'~').map(char::from).collect();
         for id in ["t1", "cm9ap1d4e0001.succeed", &every_character, &"t".repeat(128)] {
             assert_eq!(fifo_id(id.to_owned()), id);
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn hashes_a_fifo_id_that_sns_would_refuse() {
+    fn hashes_a_fifo_id_that_sns_would_reject() {
         // Made with Python: base64.urlsafe_b64encode(hashlib.sha256(id).digest())
         for (id, hash) in [
             ("a b", "yGh6CKpdbtIEQyj6aml6uOltw0KR6MIDSujDjm_MbWU"),

@@ -1,4 +1,4 @@
-//! The topic that outcomes go to, known by its ARN.
+//! The ARN of the topic that outcomes are published to.
 
 use std::str::FromStr;
 
@@ -9,7 +9,7 @@ pub struct NotATopicArn;
 
 /// The ARN of an SNS topic, `arn:PARTITION:sns:REGION:ACCOUNT:NAME`.
 ///
-/// The name has 1 to 256 characters of `A-Z a-z 0-9 - _`; that of a FIFO topic ends in `.fifo`, which is counted.
+/// The name has 1 to 256 characters of `A-Z a-z 0-9 - _`. The name of a FIFO topic ends in `.fifo`, which counts too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicArn {
     arn: String,
@@ -22,7 +22,7 @@ impl TopicArn {
         &self.arn
     }
 
-    /// The region the topic is in: SNS takes a message in no other.
+    /// The region of the topic. SNS accepts messages for the topic in this region only.
     pub fn region(&self) -> &str {
         &self.region
     }
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_everything_else() {
+    fn rejects_everything_else() {
         let name_of = |length| format!("arn:aws:sns:us-east-1:123456789012:{}", "n".repeat(length));
         assert!(name_of(256).parse::<TopicArn>().is_ok());
         for text in [

@@ -1,7 +1,7 @@
-//! Is this webhook Pollo's, and was it sent just now? The keys, the tolerance, and the two checks in their order.
+//! Checks that Pollo signed a webhook, and then that the webhook's timestamp is recent.
 //!
-//! Pollo signs `id.timestamp.body` with HMAC-SHA-256 and sends the Base64 of it in `X-Webhook-Signature`, as its webhook
-//! page describes. Everything here is pure: the bytes and the time of day are handed in.
+//! Pollo signs `id.timestamp.body` with HMAC-SHA-256 and sends the Base64 of the MAC in `X-Webhook-Signature`, as its
+//! webhook page describes. This module does no I/O and reads no clock.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -18,12 +18,12 @@ use zeroize::Zeroizing;
 /// Length of an HMAC-SHA-256, in bytes.
 const MAC_BYTES: usize = 32;
 
-/// Shortest key that is accepted, in bytes. Shorter ones can be guessed, and words like `null`, `test` or `changeme` are
-/// valid Base64. Standard Webhooks asks for 24 to 64 bytes; the one key of Pollo's seen in public has 33.
+/// Shortest key that is accepted, in bytes. Shorter ones can be guessed, and words like `null`, `test` or `changeme`
+/// are valid Base64. Standard Webhooks asks for 24 to 64 bytes; the one key of Pollo's seen in public has 33.
 const MIN_KEY_BYTES: usize = 16;
 
-/// How many signatures of one header are compared, at most. Pollo sends one, and two while a key is rotated; the bound
-/// limits the cost of a hostile header.
+/// Most signatures of one header that are compared. Pollo sends one, or two while a key is rotated. The bound limits
+/// the cost of a hostile header.
 const MAX_SIGNATURES: usize = 32;
 
 /// Numbers below this are Unix seconds (until the year 5138), the others Unix milliseconds (from 1973 on).
@@ -42,13 +42,13 @@ const LENIENT_BASE64: GeneralPurpose = GeneralPurpose::new(
 /// Why key text was rejected. Keys are counted from one; their text is never repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// There is nothing where a key should be: in the whole text, or before or after a comma.
+    /// The text is empty, or there is no key before or after a comma.
     #[error("key {0} is empty")]
     Empty(usize),
     /// The key is not Base64.
     #[error("key {0} is not Base64")]
     NotBase64(usize),
-    /// The key has so few bytes, decoded, that it can be guessed.
+    /// The decoded key has fewer than 16 bytes and can be guessed.
     #[error("key {0} has {1} bytes; at least {MIN_KEY_BYTES} are needed")]
     TooShort(usize, usize),
     /// HMAC pads keys with zeros, so this key is equivalent to the empty one, with which anyone can sign.
@@ -56,8 +56,8 @@ pub enum KeyError {
     Zeros(usize),
 }
 
-/// No key matches: the webhook is not authentic. The message is for the log, where it tells a wrong key from a header of
-/// another form.
+/// No key matches: the webhook is not authentic. The error text is for the log. It distinguishes a wrong key from a
+/// malformed header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", match .signatures {
     0 => "no signature in the header is the Base64 of 32 bytes".to_owned(),
@@ -66,22 +66,22 @@ pub enum KeyError {
 pub struct SignatureMismatch {
     /// How many tokens of the header are the Base64 of 32 bytes; at most 32 are counted.
     pub signatures: usize,
-    /// How many keys each of them was compared with.
+    /// How many keys each signature was compared with.
     pub keys: usize,
 }
 
 /// Why the timestamp of an authentic webhook was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TimestampError {
-    /// The timestamp has none of the forms that are read.
+    /// The timestamp has no supported format.
     #[error("timestamp is not Unix seconds, Unix milliseconds or RFC 3339")]
     Unreadable,
-    /// The timestamp is further from now than the tolerance: so many seconds old, rounded up; negative in the future.
+    /// Contains the age in seconds, rounded away from zero. The age is negative if the timestamp is in the future.
     #[error("timestamp is outside the tolerance")]
     OutsideTolerance(i64),
 }
 
-/// A webhook exactly as it was received.
+/// A webhook as received, before any check.
 #[derive(Clone, Copy)]
 pub struct Webhook<'a> {
     /// `X-Webhook-Id`
@@ -130,8 +130,8 @@ impl<'a> FreshWebhook<'a> {
     }
 }
 
-/// The keys, and the tolerance for timestamps. Of a key, two states of SHA-256 are kept; what is decoded from its text is
-/// wiped.
+/// The keys, and the tolerance for timestamps. Keeps two SHA-256 states per key. The decoded bytes of a key are wiped
+/// from memory.
 pub struct Verifier {
     keys: Vec<Hmac<Sha256>>,
     tolerance: Duration,
@@ -147,11 +147,11 @@ impl fmt::Debug for Verifier {
 }
 
 impl Verifier {
-    /// Reads `keys`, one or several separated by commas or white space, any of which verifies.
+    /// Reads one or several keys, separated by commas or white space. A signature by any of them is accepted.
     ///
-    /// A key is Base64 of at least 16 bytes. Missing padding, trailing bits, the URL-safe alphabet and a `whsec_` prefix
-    /// are accepted. A timestamp may differ from now by `tolerance` in either direction; zero disables that check,
-    /// including parsing.
+    /// A key is Base64 of at least 16 bytes. Missing padding, trailing bits, the URL-safe alphabet and a `whsec_`
+    /// prefix are accepted. A timestamp may differ from now by `tolerance` in either direction; zero disables that
+    /// check, including parsing.
     ///
     /// # Errors
     ///
@@ -179,8 +179,8 @@ impl Verifier {
 
     /// Checks that one of the keys has signed `webhook`.
     ///
-    /// Every key is compared with every signature, without an early exit. The time depends on the length of the input,
-    /// the number of signatures in it and the number of keys, and not on what they are.
+    /// Every key is compared with every signature, without an early exit. The time depends on the length of the input
+    /// and on the numbers of signatures and keys, but not on their values.
     ///
     /// # Errors
     ///
@@ -211,7 +211,7 @@ impl Verifier {
     ///
     /// # Errors
     ///
-    /// [`TimestampError`], unless the tolerance is zero.
+    /// [`TimestampError`], if the timestamp is unreadable or outside the tolerance. No error if the tolerance is zero.
     pub fn check_timestamp<'a>(
         &self,
         webhook: VerifiedWebhook<'a>,
@@ -229,8 +229,8 @@ impl Verifier {
     }
 }
 
-/// Whether an id or a header has neither control characters, so that it can be logged and shown anywhere, nor the two
-/// characters that XML and therefore SQS does not take.
+/// Whether an id or a header can be shown and published. Control characters can change what a terminal shows. XML, and
+/// therefore SQS, does not allow the other two characters.
 pub(crate) fn is_plain_text(text: &str) -> bool {
     let is_plain = |c: char| !c.is_control() && !matches!(c, '\u{fffe}' | '\u{ffff}');
     text.bytes().all(|b| matches!(b, b' '..=b'~')) || text.chars().all(is_plain)
@@ -239,7 +239,7 @@ pub(crate) fn is_plain_text(text: &str) -> bool {
 /// The bytes of a key, or `None` if the text is not Base64.
 fn decode_key(text: &str) -> Option<Zeroizing<Vec<u8>>> {
     let text = text.strip_prefix("whsec_").unwrap_or(text);
-    // As large as it gets: a text that grows leaves copies behind that nothing wipes.
+    // Allocated in full size: a string that grows leaves copies that are not wiped.
     let mut base64 = Zeroizing::new(String::with_capacity(text.len()));
     base64.extend(text.chars().map(|c| match c {
         '-' => '+',
@@ -249,10 +249,10 @@ fn decode_key(text: &str) -> Option<Zeroizing<Vec<u8>>> {
     LENIENT_BASE64.decode(base64.trim_end_matches('=')).ok().map(Zeroizing::new)
 }
 
-/// The signatures in a header: separated by spaces or commas, so that a `v1,` tag is a token like any other.
-/// A token that is not the Base64 of 32 bytes matches nothing and is left out.
+/// The signatures in a header, which are separated by spaces or commas. A token that is not the Base64 of 32 bytes,
+/// such as the tag `v1`, is ignored.
 ///
-/// Strict Base64, unlike that of a key: one signature has one spelling, so that no changed bit goes unnoticed.
+/// Unlike for a key, the Base64 is strict: each signature has exactly one encoding, so every changed bit is detected.
 fn decode_signatures(header: &str) -> Vec<[u8; MAC_BYTES]> {
     header
         .split([' ', ','])
@@ -271,8 +271,8 @@ fn decode_signatures(header: &str) -> Vec<[u8; MAC_BYTES]> {
 /// Nanoseconds since the Unix epoch of Unix seconds, Unix milliseconds or an RFC 3339 date with its offset.
 ///
 /// Pollo's page does not name the unit. The parser is strict (no sign, leading zero, space or exponent), because
-/// `id.timestamp.body` cut at another dot has the same signature: what then stands in the timestamp's place must not
-/// parse.
+/// `id.timestamp.body` split at another dot has the same signature. The text in the place of the timestamp must then
+/// not parse.
 fn parse_timestamp(text: &str) -> Option<i128> {
     if text.bytes().all(|b| b.is_ascii_digit()) {
         let number: u64 = text.parse().ok().filter(|_| text == "0" || !text.starts_with('0'))?;
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn accepts_what_was_signed_and_hands_it_on_unchanged() {
+    fn accepts_a_signed_webhook_and_keeps_it_unchanged() {
         let verifier = Verifier::new(KEY, Duration::from_secs(300)).unwrap();
         let signature = signed_with(KEY);
         let webhook = Webhook { id: "msg_1", timestamp: "1767225600", signature: &signature, body: BODY };
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_id_and_timestamp_to_the_byte() {
+    fn verifies_id_and_timestamp_byte_for_byte() {
         let verifier = Verifier::new(KEY, Duration::ZERO).unwrap();
         let (id, timestamp) = (" MSG\u{a0}é/1 ", " 01 ");
         let signature = &*sign(KEY_BYTES, id, timestamp, BODY);
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn rejects_a_place_without_a_key() {
+    fn rejects_an_empty_key() {
         for (keys, number) in [("", 1), (" \n", 1), (",", 1)] {
             assert_eq!(key_error(keys), KeyError::Empty(number), "{keys:?}");
         }
@@ -477,7 +477,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_a_token_that_is_not_32_bytes_of_base64_for_no_signature() {
+    fn ignores_a_token_that_is_not_the_base64_of_32_bytes() {
         let right = signed_with(KEY);
         for header in [
             &right[..43],
@@ -499,8 +499,8 @@ mod tests {
     }
 
     #[test]
-    fn takes_one_spelling_of_a_signature_only() {
-        // The last character before the padding has two bits that say nothing.
+    fn accepts_one_encoding_of_a_signature_only() {
+        // Two bits of the last character before the padding are unused.
         let right = signed_with(KEY);
         let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
         let accepted = alphabet.chars().filter(|c| verify_with(KEY, &format!("{}{c}=", &right[..42])).is_ok()).count();
@@ -544,7 +544,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_numbers_for_seconds_up_to_the_year_5138() {
+    fn reads_numbers_as_seconds_up_to_the_year_5138() {
         let tolerance = Duration::from_secs(99_999_999_999 - NOW);
         assert_eq!(check_within(tolerance, "99999999999", at(NOW)), Ok(()));
         // In milliseconds this is 1973.
@@ -612,14 +612,14 @@ mod tests {
     }
 
     #[test]
-    fn judges_no_timestamp_when_the_tolerance_is_zero() {
+    fn checks_no_timestamp_if_the_tolerance_is_zero() {
         for timestamp in ["0", "1e9", "yesterday", "01767225600"] {
             assert_eq!(check_within(Duration::ZERO, timestamp, at(NOW)), Ok(()), "{timestamp}");
         }
     }
 
     #[test]
-    fn does_not_take_a_message_cut_at_another_dot() {
+    fn rejects_a_message_split_at_another_dot() {
         // `a.1767225600` . `1767225600` . body, read as `a` . `1767225600` . `1767225600.body` has the same signature.
         let verifier = Verifier::new(KEY, Duration::from_secs(300)).unwrap();
         let body = br#"{"taskId":"a.b","status":"succeed"}"#;
@@ -654,7 +654,7 @@ mod tests {
         }
     }
 
-    /// An HMAC consists of two states of SHA-256 and a block of the message; the crate does not say that it is wiped.
+    /// An HMAC consists of two SHA-256 states and a block of the message. Its crate does not document that it is wiped.
     #[test]
     fn wipes_the_states_of_sha_256() {
         fn is_wiped<T: zeroize::ZeroizeOnDrop>() {}
