@@ -1,4 +1,4 @@
-// The function in Node: verified as Pollo's sample does, published with the AWS SDK. Lambda's loop stands at its end.
+// The function in Node: verifies as Pollo's sample does and publishes with the AWS SDK. Ends with Lambda's event loop.
 
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { Agent, request } from "node:http";
@@ -15,7 +15,7 @@ async function handler({ headers, body }) {
   const signature = Buffer.from(headers["x-webhook-signature"], "base64");
   if (signature.length !== expected.length || !timingSafeEqual(signature, expected)) {
     console.log(JSON.stringify({ level: "WARN", message: "signature does not match" }));
-    return answer(401, { error: "signature does not match" });
+    return respond(401, { error: "signature does not match" });
   }
 
   const outcome = JSON.parse(body);
@@ -33,10 +33,10 @@ async function handler({ headers, body }) {
     }),
   );
   console.log(JSON.stringify({ level: "INFO", messageId: MessageId }));
-  return answer(200, { messageId: MessageId });
+  return respond(200, { messageId: MessageId });
 }
 
-function answer(statusCode, body) {
+function respond(statusCode, body) {
   return { statusCode, headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
 }
 

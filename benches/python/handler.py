@@ -1,4 +1,4 @@
-"""The function in Python: verified as Pollo's sample does, published with boto3. Lambda's loop stands at its end."""
+"""The function in Python: verifies as Pollo's sample does and publishes with boto3. Ends with Lambda's event loop."""
 
 import base64
 import hashlib
@@ -21,7 +21,7 @@ def handler(event):
     expected = base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode()
     if not hmac.compare_digest(headers["x-webhook-signature"], expected):
         print(json.dumps({"level": "WARN", "message": "signature does not match"}), flush=True)
-        return answer(401, {"error": "signature does not match"})
+        return respond(401, {"error": "signature does not match"})
 
     outcome = json.loads(body)
     attributes = {
@@ -38,10 +38,10 @@ def handler(event):
         },
     )
     print(json.dumps({"level": "INFO", "messageId": published["MessageId"]}), flush=True)
-    return answer(200, {"messageId": published["MessageId"]})
+    return respond(200, {"messageId": published["MessageId"]})
 
 
-def answer(status, body):
+def respond(status, body):
     return {"statusCode": status, "headers": {"content-type": "application/json"}, "body": json.dumps(body)}
 
 

@@ -1,7 +1,7 @@
-//! Any body, rightly signed.
+//! Any body, with a valid signature.
 //!
-//! Where it ends in `<`, spaces fill it up to the last byte that SNS takes, and where it ends in `>`, to one more. No JSON
-//! ends so.
+//! An outcome with `<` after it is padded with spaces to the largest message that SNS accepts. `>` pads it to one byte
+//! more. Valid JSON never ends with either.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Any event of a function URL, as it came and then rightly signed.
+//! Any event of a function URL, first unchanged and then with a valid signature.
 
 #![no_main]
 
@@ -16,7 +16,7 @@ use libfuzzer_sys::{Corpus, fuzz_target};
 const SAMPLE: &[u8] = include_bytes!("../../events/succeed.json");
 
 thread_local! {
-    /// `lambda_http` panics on some events, which the runtime contains. Anywhere else a panic is a finding.
+    /// `lambda_http` panics on some events, and the runtime contains that. Any other panic is a finding.
     static CONVERTING: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -28,7 +28,7 @@ fuzz_target!(
                 abort(panic);
             }
         }));
-        assert!(convert(SAMPLE).is_some(), "the sample event is not read: nothing would be tried");
+        assert!(convert(SAMPLE).is_some(), "the sample event cannot be converted: the target would test nothing");
     },
     |event: &[u8]| -> Corpus {
         let Some(mut request) = convert(event) else { return Corpus::Reject };
@@ -48,15 +48,15 @@ fn convert(event: &[u8]) -> Option<Request> {
     request.ok()?.ok()
 }
 
-/// The body is that of the event, to the byte.
+/// Checks that the body equals the body of the event, byte for byte.
 fn check_body(event: &[u8], body: &Body) {
     let Some(event) = oracle::parse(event) else { return };
-    let Ok(JsonValue::Object(fields)) = event else { panic!("an event that is no object was read") };
+    let Ok(JsonValue::Object(fields)) = event else { panic!("an event that is not an object was converted") };
     let field = |name| fields.iter().find(|(key, _)| key == name).map(|(_, value)| value);
     match (field("body"), field("isBase64Encoded")) {
         (None | Some(JsonValue::Null), _) => assert!(body.is_empty()),
         (Some(JsonValue::Str(text)), Some(JsonValue::Bool(true))) => assert_eq!(*text, STANDARD.encode(body)),
         (Some(JsonValue::Str(text)), _) => assert_eq!(text.as_bytes(), &**body),
-        (Some(other), _) => panic!("a body that is no text was read: {other:?}"),
+        (Some(other), _) => panic!("a body that is not a string was converted: {other:?}"),
     }
 }

@@ -1,4 +1,5 @@
-//! Any values of the three headers, one a line: id, timestamp, signature. An `@` of the last stands for the right MAC.
+//! Any values of the three headers, one per line: id, timestamp, signature. An `@` in the signature is replaced with
+//! the correct MAC.
 
 #![no_main]
 

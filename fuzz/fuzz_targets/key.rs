@@ -1,4 +1,4 @@
-//! Any text of `WEBHOOK_SECRET`.
+//! Any value of `WEBHOOK_SECRET`.
 
 #![no_main]
 
@@ -8,11 +8,12 @@ use fuzz::{allocated, sign};
 use libfuzzer_sys::{Corpus, fuzz_target};
 use pollo_webhook::{KeyError, Verifier, Webhook};
 
-/// What a text may allocate in all, as for a request: twice what was measured, which was most for many keys of one byte.
+/// Most bytes that a text may allocate in total: a constant, and a part per byte of the text. Twice the highest
+/// measured values, which were those of many keys of one byte.
 const ALLOCATED_ALWAYS: usize = 4 << 10;
 const ALLOCATED_PER_BYTE: usize = 256;
 
-/// More keys than anybody has, each of which is held against all: hundreds would take seconds.
+/// How many keys are tried. Each is compared with all, so hundreds would take seconds.
 const TRIED: usize = 16;
 
 fuzz_target!(|input: &[u8]| -> Corpus {
@@ -24,20 +25,20 @@ fuzz_target!(|input: &[u8]| -> Corpus {
         (Ok(verifier), Ok(keys)) => (verifier, keys),
         (Err(error), Err(expected)) => {
             assert_eq!(error, expected);
-            let said = match error {
+            let message = match error {
                 KeyError::Empty(number) => format!("key {number} is empty"),
                 KeyError::NotBase64(number) => format!("key {number} is not Base64"),
                 KeyError::TooShort(number, bytes) => format!("key {number} has {bytes} bytes; at least 16 are needed"),
                 KeyError::Zeros(number) => format!("key {number} consists of zeros"),
             };
-            assert_eq!(error.to_string(), said);
+            assert_eq!(error.to_string(), message);
             return Corpus::Keep;
         }
         (verifier, keys) => panic!("{verifier:?}, but {keys:?}"),
     };
     assert_eq!(format!("{verifier:?}"), format!("Verifier {{ keys: [{} redacted], tolerance: 0ns }}", keys.len()));
     for key in keys.iter().take(TRIED) {
-        assert!(verifies(&verifier, key), "a key does not verify what it has signed");
+        assert!(verifies(&verifier, key), "a key does not verify its own signature");
     }
     assert!(!verifies(&verifier, b""), "the empty key verifies");
     Corpus::Keep
@@ -50,7 +51,7 @@ fn verifies(verifier: &Verifier, key: &[u8]) -> bool {
 }
 
 fn keys(text: &str) -> Result<Vec<Vec<u8>>, KeyError> {
-    // A comma separates, and so does any white space beside none.
+    // White space next to a comma does not separate twice.
     let commas = text.split_whitespace().collect::<Vec<_>>().join(" ").replace(" ,", ",").replace(", ", ",");
     let numbered = commas.split([',', ' ']).zip(1..);
     let keys = numbered.map(|(text, number)| match decode(text) {
@@ -63,8 +64,8 @@ fn keys(text: &str) -> Result<Vec<Vec<u8>>, KeyError> {
     keys.collect()
 }
 
-/// Base64 of either alphabet, bit by bit. Padding may be at the end, and what bits are left over there do not count; one
-/// character alone is not Base64.
+/// Decodes Base64 of either alphabet, bit by bit. Padding at the end is optional, and leftover bits are ignored. A
+/// single leftover character is invalid.
 fn decode(text: &str) -> Option<Vec<u8>> {
     let mut text = text.strip_prefix("whsec_").unwrap_or(text);
     while let Some(rest) = text.strip_suffix('=') {

@@ -1,4 +1,4 @@
-//! Counts what is allocated, so that work that grows faster than the input is seen before it takes long.
+//! Counts allocated bytes, to detect work that grows faster than the input.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,14 +10,14 @@ struct Counting;
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Gives what `work` gives, and how many bytes it has asked for, whether it has freed them or not.
+/// Returns the result of `work`, and how many bytes `work` has allocated, freed or not.
 pub fn allocated<T>(work: impl FnOnce() -> T) -> (T, usize) {
     let before = BYTES.load(Ordering::Relaxed);
     let result = work();
     (result, BYTES.load(Ordering::Relaxed) - before)
 }
 
-// SAFETY: all is left to the system's allocator.
+// SAFETY: every call is forwarded to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         BYTES.fetch_add(layout.size(), Ordering::Relaxed);

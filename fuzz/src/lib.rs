@@ -1,4 +1,4 @@
-//! The function as `main` makes it, but for SNS, and all that must hold whatever it receives.
+//! The function as `main` builds it, with a fake SNS, and the properties that hold for every request.
 
 mod allocated;
 pub mod oracle;
@@ -24,9 +24,9 @@ use tokio::runtime::{self, Runtime};
 pub use allocated::allocated;
 pub use signer::{KEY, KEY_BYTES, NOW, sign};
 
-/// What a request may allocate in all, freed or not: so much whatever it holds, and so much for each byte of its headers
-/// and its body. Twice the most that was measured: 63 KB for the first to be published, and 122 bytes for each byte of a
-/// `taskId` that is an array of numbers. What is published takes 20 to 30 a byte.
+/// Most bytes that a request may allocate in total, freed or not: a constant, and a part per byte of the headers and
+/// the body. Twice the highest measured values: 63 KB for the first published request, and 122 bytes per byte of a
+/// `taskId` that is an array of numbers. A published request takes 20 to 30 bytes per byte.
 const ALLOCATED_ALWAYS: usize = 128 << 10;
 const ALLOCATED_PER_BYTE: usize = 256;
 
@@ -38,7 +38,7 @@ static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| runtime::Builder::new_current_thread().enable_time().build().expect("a runtime"));
 
-/// Between them they judge a timestamp and do not, and publish to a topic of either kind.
+/// One function without the timestamp check and with a standard topic, and one with the check and with a FIFO topic.
 static FUNCTIONS: LazyLock<[Function; 2]> = LazyLock::new(|| {
     log::subscriber(|| Log).init();
     [
@@ -59,11 +59,11 @@ impl io::Write for Log {
     }
 }
 
-/// Hands `request` to the function.
+/// Sends `request` to both functions.
 ///
 /// # Panics
 ///
-/// If anything comes of it that must not.
+/// If a property does not hold.
 pub fn receive(request: &Request) {
     for function in &*FUNCTIONS {
         function.receive(request);
@@ -102,7 +102,7 @@ impl Function {
         CALLS.lock().expect("calls").clear();
         LOG.lock().expect("a log").clear();
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(NOW);
-        let (answer, allocated) = allocated(|| RUNTIME.block_on(self.handler.handle_at(request, now)));
+        let (response, allocated) = allocated(|| RUNTIME.block_on(self.handler.handle_at(request, now)));
 
         let headers: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
         let bytes = headers + request.body().len();
@@ -111,18 +111,18 @@ impl Function {
 
         let webhook = oracle::Webhook::of(request);
         let calls = CALLS.lock().expect("calls");
-        let published = answer.status() == 200;
+        let published = response.status() == 200;
         let verdict = oracle::is_valid(request, self.tolerance == "300");
-        assert!(verdict.is_none_or(|valid| valid == published), "answered {} to {request:?}", answer.status());
-        assert_eq!(calls.len(), usize::from(published), "calls of SNS for {}", answer.status());
+        assert!(verdict.is_none_or(|valid| valid == published), "responded {} to {request:?}", response.status());
+        assert_eq!(calls.len(), usize::from(published), "calls of SNS for {}", response.status());
         for call in &*calls {
             self.check_call(call, &webhook);
         }
-        check_words(&answer, &webhook);
-        check_kept(webhook.body, oracle::is_authentic(request) && !published);
+        check_secrets(&response, &webhook);
+        check_logged_body(webhook.body, oracle::is_authentic(request) && !published);
     }
 
-    /// SNS was sent the very bytes of the body, the four attributes, and nothing else but what FIFO topics need.
+    /// Checks that SNS received the body byte for byte, the four attributes, the fields of a FIFO topic and no others.
     fn check_call(&self, call: &[u8], webhook: &oracle::Webhook<'_>) {
         let mut fields: BTreeMap<_, _> = form_urlencoded::parse(call).collect();
         assert_eq!(fields.len(), form_urlencoded::parse(call).count(), "a field is repeated");
@@ -159,28 +159,27 @@ impl Function {
     }
 }
 
-/// The body is in the log if it is `lost` otherwise, unless it is too large for a line; and in no other case.
-fn check_kept(body: &[u8], lost: bool) {
+/// Checks that the log has the body if it `needs_replay` and is not too large for a line, and never otherwise.
+fn check_logged_body(body: &[u8], needs_replay: bool) {
     let log = LOG.lock().expect("a log");
     let Ok(JsonValue::Object(line)) = JsonValue::parse(log.trim_ascii_end(), false) else { panic!("no line") };
     let field = |name| line.iter().find(|(key, _)| key == name).map(|(_, value)| value);
-    let kept = match (field("body"), field("bodyBase64")) {
+    let logged = match (field("body"), field("bodyBase64")) {
         (Some(JsonValue::Str(text)), None) => Some(text.as_bytes().to_vec()),
         (None, Some(JsonValue::Str(base64))) => Some(STANDARD.decode(base64.as_bytes()).expect("Base64")),
         (None, None) => None,
         fields => panic!("{fields:?}"),
     };
     let is_small = body.len() <= 262_144;
-    assert_eq!(kept.as_deref(), Some(body).filter(|_| lost && is_small));
-    assert!(
-        !lost || is_small || matches!(field("bodyBytes"), Some(JsonValue::Int(bytes)) if *bytes as usize == body.len())
-    );
+    assert_eq!(logged.as_deref(), Some(body).filter(|_| needs_replay && is_small));
+    let has_size = matches!(field("bodyBytes"), Some(JsonValue::Int(bytes)) if *bytes as usize == body.len());
+    assert!(!needs_replay || is_small || has_size);
     assert!(log.len() < 1_000_000, "a line of {} bytes", log.len());
 }
 
-/// The log has one line, of one object; and neither it nor the answer says the key or the right MAC, but where they stand
-/// in what was sent and is repeated.
-fn check_words(answer: &Response<Body>, webhook: &oracle::Webhook<'_>) {
+/// Checks that the log has one line, a JSON object, and that neither the line nor the response contains the key or the
+/// correct MAC. Both may repeat parts of the request that contain one of these.
+fn check_secrets(response: &Response<Body>, webhook: &oracle::Webhook<'_>) {
     let log = LOG.lock().expect("a log");
     let line = log.strip_suffix(b"\n").filter(|line| !line.contains(&b'\n')).expect("one line in the log");
     assert!(matches!(JsonValue::parse(line, false), Ok(JsonValue::Object(_))), "{}", line.escape_ascii());
@@ -189,11 +188,11 @@ fn check_words(answer: &Response<Body>, webhook: &oracle::Webhook<'_>) {
         oracle::Body::Outcome(outcome) => outcome.task_id,
         _ => String::new(),
     };
-    // A body that is no text is logged in Base64, and the key's bytes in it as the key's text.
+    // The Base64 of a body that contains the key's bytes can contain the key's text.
     for secret in [&[KEY.as_bytes(), KEY_BYTES][..], &[mac.as_bytes()]] {
         let is_in = |text: &[u8]| secret.iter().any(|form| text.windows(form.len()).any(|part| part == *form));
         let was_sent = [webhook.id, webhook.timestamp, webhook.body, task_id.as_bytes()].into_iter().any(is_in);
         assert!(was_sent || !is_in(line), "a secret in the log: {}", line.escape_ascii());
-        assert!(was_sent || !is_in(answer.body()), "a secret in the answer");
+        assert!(was_sent || !is_in(response.body()), "a secret in the response");
     }
 }

@@ -1,5 +1,5 @@
-//! What must come of a request, found by other means than the function's: another HMAC, and other parsers of JSON and of
-//! dates.
+//! The expected result of a request, computed with other libraries than the function's: another HMAC, and other parsers
+//! of JSON and dates.
 
 use std::collections::HashSet;
 
@@ -13,7 +13,7 @@ use crate::{KEY_BYTES, NOW, sign};
 
 const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/// What a request holds, readable or not. A header that is missing is empty.
+/// The parts of a request, readable or not. A missing header is empty.
 pub struct Webhook<'a> {
     pub id: &'a [u8],
     pub timestamp: &'a [u8],
@@ -32,12 +32,12 @@ impl<'a> Webhook<'a> {
         }
     }
 
-    /// The right signature.
+    /// The correct signature.
     pub fn mac(&self) -> String {
         sign(KEY_BYTES, self.id, self.timestamp, self.body)
     }
 
-    /// Whether the right one is among the first 32 signatures of the header.
+    /// Whether the correct signature is among the first 32 in the header.
     fn is_signed(&self) -> bool {
         let mut signatures = self.signature.split(|b| b" ,".contains(b)).filter(|token| is_signature(token));
         let mac = self.mac();
@@ -45,7 +45,7 @@ impl<'a> Webhook<'a> {
     }
 }
 
-/// The one spelling of 32 bytes in Base64: 43 characters, of which the last has two bits that are zero, and `=`.
+/// The only valid Base64 of 32 bytes: 43 characters, of which the last has two zero bits, and `=`.
 fn is_signature(token: &[u8]) -> bool {
     let value = |b: &u8| ALPHABET.iter().position(|c| c == b);
     token.len() == 44
@@ -54,7 +54,7 @@ fn is_signature(token: &[u8]) -> bool {
         && value(&token[42]).is_some_and(|value| value % 4 == 0)
 }
 
-/// Whether `request` is a webhook of whoever has the key.
+/// Whether `request` is a webhook that was signed with the key.
 pub fn is_authentic(request: &Request) -> bool {
     let webhook = Webhook::of(request);
     let headers = [webhook.id, webhook.timestamp, webhook.signature];
@@ -63,7 +63,7 @@ pub fn is_authentic(request: &Request) -> bool {
         && webhook.is_signed()
 }
 
-/// Whether `request` must be published, or must not be. `None` where the parsers here may differ from the function's.
+/// Whether `request` must be published. `None` if the parsers here may differ from the function's.
 pub fn is_valid(request: &Request, timed: bool) -> Option<bool> {
     let webhook = Webhook::of(request);
     if !is_authentic(request) {
@@ -94,11 +94,11 @@ pub fn is_status(text: &str) -> bool {
     ["succeed", "failed"].contains(&text)
 }
 
-/// Whether a timestamp is within five minutes. `None` for a date that is, in a form that the function need not read.
+/// Whether a timestamp is within five minutes. `None` for such a date in a format that the function may reject.
 fn is_in_time(text: &str) -> Option<bool> {
     let is_near = |nanoseconds: i128| nanoseconds.abs_diff(i128::from(NOW) * 1_000_000_000) <= 300 * 1_000_000_000;
     if text.bytes().all(|b| b.is_ascii_digit()) {
-        // Strictly, because an id or a body cut at another dot could look like a number.
+        // Strict, because a part of an id or a body, split at another dot, can look like a number.
         let number = text.parse::<i128>().ok().filter(|_| !text.starts_with('0'));
         let unit = |number| if number < 100_000_000_000 { 1_000_000_000 } else { 1_000_000 };
         return Some(number.is_some_and(|number| is_near(number.saturating_mul(unit(number)))));
@@ -110,7 +110,7 @@ fn is_in_time(text: &str) -> Option<bool> {
     }
 }
 
-/// A date with no more digits of a second than `jiff` reads.
+/// A date with at most as many digits of a second as `jiff` reads.
 fn shortened(date: &str) -> String {
     let mut digits = 0;
     let mut fraction = false;
@@ -125,9 +125,9 @@ fn shortened(date: &str) -> String {
 
 pub enum Body {
     Outcome(Outcome),
-    /// JSON that is no outcome, or no JSON at all.
+    /// JSON that is not an outcome, or invalid JSON.
     Else,
-    /// JSON with something in it that the function passes over unread, and the parser here does not.
+    /// JSON with a value that the function skips and the parser here rejects.
     Unread,
 }
 
@@ -137,7 +137,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// As SNS counts it.
+    /// The size of the message in bytes, as SNS counts it.
     pub fn size(&self, webhook: &Webhook<'_>) -> usize {
         let names = ["status", "taskId", "webhookId", "webhookTimestamp"].concat().len() + 4 * "String".len();
         let values = self.status.len() + self.task_id.len() + webhook.id.len() + webhook.timestamp.len();
@@ -162,7 +162,7 @@ pub fn read(body: &[u8]) -> Body {
     }
 }
 
-/// JSON, or `None` where a parser that passes over a value may find no fault and this one does.
+/// Parses JSON. `None` for an error that a parser may not report if it skips the value.
 pub fn parse(json: &[u8]) -> Option<Result<JsonValue<'_>, JsonErrorType>> {
     match JsonValue::parse(json, false).map_err(|error| error.error_type) {
         Err(

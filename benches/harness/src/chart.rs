@@ -1,18 +1,18 @@
-//! The chart of the README, as an SVG that can be read on a light and on a dark page.
+//! The chart of docs/performance.md, as an SVG for light and dark pages.
 
 use std::fmt::Write as _;
 
 const STYLE: &str = "<style>text{font:13px system-ui,sans-serif;fill:#57606a}.title{font-weight:600}\
     .bar{fill:#8c959f}.ours{fill:#0969da}@media(prefers-color-scheme:dark){text{fill:#9198a1}}</style>";
 
-/// A panel of horizontal bars for each title; the first bar of each is ours.
+/// A panel of horizontal bars for each title. The first bar of each panel is pollo-webhook.
 pub fn bars(panels: &[(&str, Vec<(&str, f64)>)]) -> String {
     const ROW: usize = 22;
     let rows = panels.first().map_or(0, |(_, rows)| rows.len());
     let height = panels.len() * (rows * ROW + 40) + 10;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 760 {height}\" role=\"img\">\
-         <title>pollo-webhook beside other ways of writing it: less is better</title>{STYLE}\n"
+         <title>pollo-webhook compared with other implementations: less is better</title>{STYLE}\n"
     );
     let mut y = 24;
     for (title, rows) in panels {

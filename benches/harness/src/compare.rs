@@ -1,5 +1,5 @@
-//! The function beside the same work in plain Rust, in Node and in Python. Writes the table of `docs/performance.md` and
-//! its chart.
+//! Compares the function with the same work in plain Rust, Node and Python. Writes the table in `docs/performance.md`
+//! and its chart.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -12,13 +12,13 @@ use crate::chart::bars;
 use crate::stage::{ROOTS, Stage};
 use crate::{built, checkout, event, output};
 
-/// Between these lines of the page is what was measured.
+/// The lines of the page around the results.
 const BEGIN: &str = "<!-- make bench writes from here -->\n";
 const END: &str = "<!-- to here -->";
 
-/// How often each is started. The first round warms the machine up and is not counted.
+/// How often each function is started. The first round warms up the machine and is not counted.
 const ROUNDS: usize = 31;
-/// How many webhooks of each kind a process gets, after the first few.
+/// How many webhooks of each kind a process receives, and how many more before them that are not counted.
 const WEBHOOKS: usize = 60;
 const UNCOUNTED: usize = 10;
 
@@ -114,7 +114,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     f64::midpoint(values[(values.len() - 1) / 2], values[values.len() / 2])
 }
 
-/// In brackets, how many times as much as the first.
+/// The results as a Markdown table, with each ratio to the first row in brackets.
 fn table(rows: &[(&str, Figures)]) -> String {
     let mut table = format!("| | {} |\n|---{}|\n", FIGURES.join(" | "), "|---".repeat(FIGURES.len()));
     for (name, values) in rows {

@@ -1,5 +1,5 @@
-//! How many instructions the function takes, and by how much its memory grows: figures that are the same on a busy machine
-//! as on an idle one.
+//! Counts the function's instructions and the growth of its memory. Unlike times, these are the same on a busy machine
+//! and an idle one.
 
 use std::fs;
 use std::io::Read as _;
@@ -11,34 +11,34 @@ use crate::{checkout, event, output};
 
 const WEBHOOKS: u64 = 20;
 
-/// As many more webhooks as memory is watched over, after a tenth of them.
+/// Over how many webhooks the growth of memory is measured. A tenth as many warm up the process before.
 const MANY: u64 = 10_000;
 
-/// Counts, and holds the counts against the ceilings of `benches/ceilings.txt`.
+/// Counts, and compares the counts with the ceilings in `benches/ceilings.txt`.
 pub fn run(binary: &Path) -> ExitCode {
     assert!(
         Command::new("valgrind").arg("--version").stdout(Stdio::null()).status().is_ok(),
         "valgrind is missing: install it (Debian and Ubuntu: apt install valgrind)"
     );
-    // Where there are none, a function that reads the system's roots would count no more than one that does not.
+    // Without these files, it would not be noticed if the function read the system's roots at its start.
     assert!(
         fs::read_dir("/etc/ssl/certs").is_ok_and(|mut files| files.next().is_some()),
         "the system's roots are missing: install them (Debian and Ubuntu: apt install ca-certificates)"
     );
     let (webhook, forged) = (event("succeed.json"), event("wrong-signature.json"));
     let shipped = count(binary, &[], &[]);
-    // A webhook's figures are differences, all with SSL_CERT_FILE: without it the stage's SNS is not trusted.
+    // The counts for webhooks are differences, all with SSL_CERT_FILE, which makes the function trust the stage's SNS.
     let named = count(binary, ROOTS, &[]);
     let first = count(binary, ROOTS, &[(&webhook, 1)]);
     let webhooks = count(binary, ROOTS, &[(&webhook, 1 + WEBHOOKS)]);
-    let refusals = count(binary, ROOTS, &[(&webhook, 1), (&forged, WEBHOOKS)]);
+    let rejected = count(binary, ROOTS, &[(&webhook, 1), (&forged, WEBHOOKS)]);
     let size = fs::metadata(binary).expect("a binary").len();
     let counted = [
         ("instructions of the start", shipped),
         ("instructions of the start with SSL_CERT_FILE", named),
         ("instructions of the first webhook, TLS handshake included", first - named),
         ("instructions of a further webhook", (webhooks - first) / WEBHOOKS),
-        ("instructions of a refusal", (refusals - first) / WEBHOOKS),
+        ("instructions of a refusal", (rejected - first) / WEBHOOKS),
         ("bytes of the binary", size),
         ("bytes of memory more for each webhook", growth(binary, None)),
         ("bytes of memory more for each webhook with a trace id", growth(binary, Some(0))),
@@ -55,21 +55,21 @@ pub fn run(binary: &Path) -> ExitCode {
         above |= count > ceiling;
         println!("{count:>13} {ceiling:>13}  {name}{}", if count > ceiling { "  <- TOO MANY" } else { "" });
     }
-    // Another compiler is no failure, but it may be what has changed the counts.
+    // Another compiler is not a failure, but can be the reason for other counts.
     let set_with = ceilings.lines().find(|line| line.starts_with("rustc "));
     let set_with = set_with.unwrap_or_else(|| panic!("{} names no compiler", file.display()));
     let compiler = output("rustc", &["--version"]);
     if compiler != set_with {
-        println!("The ceilings were set with {set_with}, the compiler here is {compiler}.");
+        println!("The ceilings were set with {set_with}; this machine has {compiler}.");
     }
     if above {
-        println!("What made it slower or larger? If it is worth it, raise the ceiling in benches/ceilings.txt.");
+        println!("Find what made it slower or larger. To accept the change, raise the ceiling in benches/ceilings.txt.");
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
 }
 
-/// How much memory a process keeps of each webhook, in bytes.
+/// By how many bytes the memory of a process grows per webhook.
 fn growth(binary: &Path, trace: Option<u64>) -> u64 {
     let events = ["succeed.json", "wrong-signature.json", "not-an-outcome.json"].map(event);
     let stage = Stage::new();
@@ -85,7 +85,7 @@ fn growth(binary: &Path, trace: Option<u64>) -> u64 {
     function.memory("RssAnon").saturating_sub(before) * 1024 / MANY
 }
 
-/// The instructions of a process that answers the events, each as often as is said, and then ends.
+/// The instructions of a process that handles each event the given number of times and then exits.
 fn count(binary: &Path, roots: &[&str], events: &[(&String, u64)]) -> u64 {
     let stage = Stage::new();
     let mut command = Command::new("valgrind");
@@ -103,5 +103,5 @@ fn count(binary: &Path, roots: &[&str], events: &[(&String, u64)]) -> u64 {
     let mut text = String::new();
     printed.read_to_string(&mut text).expect("text");
     let collected = text.lines().find_map(|line| line.split_once("Collected : ")?.1.trim().parse().ok());
-    collected.unwrap_or_else(|| panic!("valgrind has not counted:\n{text}"))
+    collected.unwrap_or_else(|| panic!("valgrind printed no count:\n{text}"))
 }

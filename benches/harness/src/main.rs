@@ -1,4 +1,4 @@
-//! Measures the function beside other ways of writing it, or counts its instructions.
+//! Compares the function with other implementations, or counts its instructions.
 
 mod chart;
 mod compare;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::{env, fs};
 
-/// A sample event of the checkout, by its name.
+/// The sample event in the file `name` of `events`.
 fn event(name: &str) -> String {
     let file = checkout().join("events").join(name);
     fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
@@ -19,12 +19,12 @@ fn checkout() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
-/// What cargo has built, by its path within the folder for it.
+/// The path of a file in cargo's target folder.
 fn built(path: &str) -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| checkout().join("target"), PathBuf::from).join(path)
 }
 
-/// What a program prints, or nothing if it is not there.
+/// What a program prints, or an empty text if it is missing.
 fn output(program: &str, arguments: &[&str]) -> String {
     let printed = Command::new(program).args(arguments).output().map(|output| output.stdout);
     String::from_utf8_lossy(&printed.unwrap_or_default()).trim().to_owned()
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
         ["compare"] => compare::run(),
         ["guard", binary] => guard::run(Path::new(binary)),
         _ => {
-            eprintln!("harness compare | guard BINARY");
+            eprintln!("usage: harness compare | guard BINARY");
             ExitCode::FAILURE
         }
     }

@@ -1,7 +1,7 @@
-//! What stands around a function: Lambda's Runtime API on one side and SNS on the other, both on this machine.
+//! Runs a function between Lambda's Runtime API and SNS, both emulated on this machine.
 //!
-//! One thread serves both and never sleeps, so that it delays nothing: the harness has one processor to itself, and the
-//! function the other.
+//! One thread serves both and never sleeps, so that it adds no delay. The harness uses one processor, and the function
+//! another.
 
 use std::env;
 use std::fs;
@@ -17,13 +17,13 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::built;
 
-/// Longest wait for anything.
+/// Longest wait for a call of the function.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const PUBLISHED: &str = "<PublishResponse><PublishResult><MessageId>m</MessageId></PublishResult></PublishResponse>";
 
-/// The variables with which a function of each language trusts the certificate of the stage's SNS. A function as it is
-/// shipped has none of them, and cannot call that SNS.
+/// The variables that make a function of each language trust the certificate of the stage's SNS. The shipped function
+/// runs without them, and then cannot call that SNS.
 pub const ROOTS: &[&str] = &["SSL_CERT_FILE", "AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"];
 
 pub struct Stage {
@@ -33,7 +33,7 @@ pub struct Stage {
     certificate: PathBuf,
 }
 
-/// A function that runs.
+/// A running function.
 pub struct Function<'a> {
     stage: &'a Stage,
     pub process: Child,
@@ -41,7 +41,7 @@ pub struct Function<'a> {
     /// The connection on which the function waits for an event.
     waiting: Option<usize>,
     pub published: usize,
-    /// The number of the trace that the next event belongs to, if they do.
+    /// The number of the next event's trace id, or `None` to send no trace ids.
     pub trace: Option<u64>,
 }
 
@@ -77,7 +77,7 @@ impl Stage {
     /// Starts a function with the certificate of the stage's SNS in each of the variables `roots`.
     pub fn start(&self, command: &mut Command, roots: &[&str]) -> Function<'_> {
         let address = |listener: &TcpListener| listener.local_addr().expect("an address");
-        // Nothing else of this machine's: roots that are named here would be read by the function too.
+        // No other variable of this machine: the function would read the roots that SSL_CERT_FILE names.
         let inherited = ["PATH", "HOME", "LANG"].into_iter().filter_map(|name| Some((name, env::var_os(name)?)));
         command
             .env_clear()
@@ -115,7 +115,7 @@ impl Function<'_> {
         }
     }
 
-    /// Hands over `event` once the function asks for one. Gives the status of the response and the time that it took.
+    /// Sends `event` when the function asks for one. Returns the status of the response and the time until it came.
     pub fn invoke(&mut self, event: &str) -> (u16, Duration) {
         self.wait_until_ready();
         let trace = self.trace.map_or_else(String::new, |number| {
@@ -140,7 +140,7 @@ impl Function<'_> {
         (status.unwrap_or_else(|| panic!("no statusCode in {body}")), took)
     }
 
-    /// Serves SNS until the function calls the Runtime API. Gives the connection, the path and the body.
+    /// Serves SNS until the function calls the Runtime API. Returns the connection, the path and the body.
     fn next_call(&mut self) -> (usize, String, String) {
         let deadline = Instant::now() + PATIENCE;
         let mut rounds = 0_u32;
@@ -167,11 +167,11 @@ impl Function<'_> {
         }
     }
 
-    /// A line of the process's `status`, in KiB: `VmHWM` is the most memory that it has had at once, `RssAnon` what it has
-    /// of its own now, without what it shares with its file.
+    /// A line of the process's `status`, in KiB. `VmHWM` is the peak memory. `RssAnon` is the current memory without
+    /// pages of files.
     pub fn memory(&self, name: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("a running process");
-        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).expect("Linux tells it");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).expect("a line of Linux");
         line.split_whitespace().next().and_then(|text| text.parse().ok()).expect("a number")
     }
 }
@@ -184,7 +184,7 @@ impl Drop for Function<'_> {
 }
 
 impl Connection {
-    /// With TLS, the connection is to SNS.
+    /// A connection with TLS is one to SNS.
     fn new(stream: TcpStream, tls: Option<&Arc<ServerConfig>>) -> Self {
         stream.set_nonblocking(true).expect("a connection that does not block");
         stream.set_nodelay(true).expect("a connection without delay");
@@ -201,18 +201,18 @@ impl Connection {
         self.stream.write_all(text.as_bytes()).expect("a reply fits into the socket's buffer");
     }
 
-    /// Takes in what has come. Gives the path and the body of a request, once it is there as a whole.
+    /// Reads what has arrived. Returns the path and the body of a request once it is complete.
     fn receive(&mut self) -> Option<(String, String)> {
         let mut bytes = [0; 16_384];
         match self.stream.read(&mut bytes) {
             Ok(count @ 1..) => self.inbox.extend_from_slice(&bytes[..count]),
             Err(error) if error.kind() == ErrorKind::InvalidData => panic!("TLS to SNS failed: {error}"),
-            // Nothing has come, or the connection was closed.
+            // Nothing has arrived, or the connection was closed.
             _ => return None,
         }
         let end = self.inbox.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
         let head = String::from_utf8_lossy(&self.inbox[..end]).to_ascii_lowercase();
-        assert!(!head.contains("\r\ntransfer-encoding:"), "a body in chunks is not read here");
+        assert!(!head.contains("\r\ntransfer-encoding:"), "chunked bodies are not supported");
         let length = head.split_once("\r\ncontent-length:").and_then(|(_, rest)| rest.lines().next());
         let length: usize = length.map_or(0, |text| text.trim().parse().expect("a length"));
         let body = String::from_utf8_lossy(self.inbox.get(end..end + length)?).into_owned();

@@ -28,7 +28,7 @@ async fn handle(request: Request, sns: &Client, key: &[u8], topic: &str) -> Resu
     let signature = STANDARD.decode(header("x-webhook-signature")).unwrap_or_default();
     if mac.verify_slice(&signature).is_err() {
         tracing::warn!("signature does not match");
-        return answer(401, json!({ "error": "signature does not match" }));
+        return respond(401, json!({ "error": "signature does not match" }));
     }
 
     let outcome: Value = serde_json::from_str(body)?;
@@ -45,9 +45,9 @@ async fn handle(request: Request, sns: &Client, key: &[u8], topic: &str) -> Resu
         .send()
         .await?;
     tracing::info!(message_id = published.message_id(), "published");
-    answer(200, json!({ "messageId": published.message_id() }))
+    respond(200, json!({ "messageId": published.message_id() }))
 }
 
-fn answer(status: u16, body: Value) -> Result<Response<Body>, Error> {
+fn respond(status: u16, body: Value) -> Result<Response<Body>, Error> {
     Ok(Response::builder().status(status).header("content-type", "application/json").body(body.to_string().into())?)
 }
