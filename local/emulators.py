@@ -46,15 +46,15 @@ for name in ["no_proxy", "NO_PROXY"]:
     os.environ[name] = ",".join(filter(None, [os.environ.get(name), ADDRESS]))
 
 
-def binary():
-    """The path of the function: of the one that FUNCTION_BINARY names, built already, or else as `build` gives it."""
-    return os.environ.get("FUNCTION_BINARY") or build()
+def binary(*options):
+    """The path of the compiled function: FUNCTION_BINARY, or else the result of `build`."""
+    return os.environ.get("FUNCTION_BINARY") or build(*options)
 
 
-def build():
-    """Compiles the function. Gives its path."""
+def build(*options):
+    """Compiles the function with these options of cargo. Returns its path."""
     command = ["cargo", "build", "--locked", "--bin", "pollo-webhook", "--message-format", "json-render-diagnostics"]
-    built = subprocess.run(command, cwd=CHECKOUT, stdout=subprocess.PIPE, check=False)
+    built = subprocess.run([*command, *options], cwd=CHECKOUT, stdout=subprocess.PIPE, check=False)
     if built.returncode != 0:
         raise Failure("The function does not compile: the lines above say why.")
     messages = map(json.loads, built.stdout.splitlines())
