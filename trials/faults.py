@@ -1,4 +1,4 @@
-"""What both trials have: a function with an SNS that is slow and fails, and a sender that retries as Pollo's page says."""
+"""Both trials use this: a function with a slow and failing SNS, and a sender that retries as Pollo's page describes."""
 
 import contextlib
 import enum
@@ -10,54 +10,54 @@ from local import emulators
 from local.emulators import ADDRESS, PATIENCE
 from tests.http_server import reset_when_closed, serving
 
-# Seconds that each call takes longer than the emulator needs.
+# Seconds that are added to each call of SNS.
 LATENCY = 0.01
 
 RETRIES = 10
 
 
 class Fault(enum.Enum):
-    REFUSED = "answered 503, and not taken"
-    RESET = "the connection is reset, and it is not taken"
-    HANGS = "never answered, and not taken"
-    ANSWERED_500 = "taken, and answered 500"
-    UNANSWERED = "taken, and the connection is closed without an answer"
+    REJECTED = "responds 503 and does not publish"
+    RESET = "resets the connection and does not publish"
+    HANGS = "never responds and does not publish"
+    PUBLISHED_500 = "publishes and responds 500"
+    PUBLISHED_CLOSED = "publishes and closes the connection without a response"
 
 
-# The faults in which SNS has the message, and the function does not know.
-TAKEN = [Fault.ANSWERED_500, Fault.UNANSWERED]
+# With these faults, SNS publishes the message and the function does not know it.
+PUBLISHED = [Fault.PUBLISHED_500, Fault.PUBLISHED_CLOSED]
 
 
 @contextlib.contextmanager
-def function_before_faults(binary, name, policy, taken, clock=None, **settings):
+def function_with_faults(binary, name, policy, published, clock=None, **settings):
     """A function with a topic of this name, and the topic's queue. `clock` is the environment of a clock for both.
 
-    `policy` gives the fault of a call to SNS, or None, by the bytes of its message, before anything is forwarded. `taken` is
-    told them once SNS has the message, before the function hears of it."""
+    `policy` receives the bytes of each message before SNS does, and returns the fault or None. `published` receives the
+    bytes after SNS has published the message and before the function gets a response."""
 
     def respond(request):
         message = parse_qs(request.body.decode())["Message"][0].encode()
         time.sleep(LATENCY)
         match fault := policy(message):
-            case Fault.REFUSED:
+            case Fault.REJECTED:
                 return 503, b""
             case Fault.RESET:
                 reset_when_closed(request.connection)
                 return None
             case Fault.HANGS:
-                # Until the function hangs up.
+                # Waits until the function closes the connection.
                 request.connection.recv(1)
                 return None
-        answer = forward(request)
-        taken(message)
-        return {Fault.ANSWERED_500: (500, b""), Fault.UNANSWERED: None}.get(fault, answer)
+        response = forward(request)
+        published(message)
+        return {Fault.PUBLISHED_500: (500, b""), Fault.PUBLISHED_CLOSED: None}.get(fault, response)
 
     def forward(request):
         connection = http.client.HTTPConnection(ADDRESS, urlsplit(sns.url).port, timeout=PATIENCE)
         with contextlib.closing(connection):
             connection.request("POST", request.path, request.body, request.headers)
-            answer = connection.getresponse()
-            return answer.status, answer.read()
+            response = connection.getresponse()
+            return response.status, response.read()
 
     clock = clock or {}
     with emulators.sns(**clock) as sns, serving(respond) as proxy:
@@ -68,7 +68,7 @@ def function_before_faults(binary, name, policy, taken, clock=None, **settings):
 
 
 def deliver(call, waits, wait):
-    """Makes the `call`, and again after each of the `waits`, until it is answered 200. Gives the number of that try."""
+    """Repeats `call` after each of the `waits` until it returns 200. Returns the number of that try, or None."""
     for number, seconds in enumerate([0, *waits], 1):
         if number > 1:
             wait(seconds)

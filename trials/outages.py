@@ -1,10 +1,9 @@
-"""Outages: a sender that behaves as Pollo's page says, against the compiled function while SNS, the function or the way back
-fails, and what of it arrives.
+"""Checks which webhooks arrive during outages of SNS, of the function and of the connection to the sender.
 
-Waits are jumps of the time of day (libfaketime, Debian's package `faketime`), so that days pass in minutes, with the
-function's real tolerance and the emulator's real five minutes of deduplication. Pollo's page says neither at which intervals
-it tries again nor whether a retry has a timestamp of its own: each of the schedules below is tried, and timestamps both ways.
-FUNCTION_BINARY names a function that is built already.
+The sender retries as Pollo's page describes. Waits are jumps of the clock (libfaketime, Debian's package `faketime`),
+so days pass in minutes. The function's tolerance and the emulator's five minutes of deduplication are the real ones.
+Pollo's page says neither when it retries nor whether a retry has a new timestamp. So this tries several schedules, and
+both kinds of timestamps. FUNCTION_BINARY names a compiled function to use.
 """
 
 import contextlib
@@ -22,7 +21,7 @@ from local.emulators import KEY
 from operate import terminal
 from operate.pollo import NOBODYS_KEY, Webhook
 from operate.terminal import Failure
-from trials.faults import RETRIES, Fault, deliver, function_before_faults
+from trials.faults import RETRIES, Fault, deliver, function_with_faults
 
 MINUTE, HOUR = 60, 3600
 
@@ -33,10 +32,10 @@ SCHEDULES = {
     "like Svix": [5, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, *[10 * HOUR] * 5],
 }
 
-# What can be out of order besides SNS.
-KILLED_BEFORE, KILLED_AFTER, AWAY, UNHEARD = "killed before", "killed after", "away", "unheard"
+# Faults outside SNS.
+KILLED_BEFORE, KILLED_AFTER, THROTTLED, RESPONSE_LOST = "killed before", "killed after", "throttled", "response lost"
 
-# Seconds, for the first try only: no wait is as short.
+# Seconds of an outage of the first try only: every wait is longer.
 ONCE = 1
 
 
@@ -44,41 +43,41 @@ ONCE = 1
 class Outage:
     name: str
     seconds: float
-    what: Fault | str | None
-    # A hung call takes the function six seconds, which no jump makes shorter.
+    fault: Fault | str | None
+    # A hung call takes six seconds of real time, so it is tried with one schedule.
     schedules: tuple = tuple(SCHEDULES)
 
 
 OUTAGES = [
     Outage("none", 0, None),
-    Outage("SNS refuses for 2 minutes", 2 * MINUTE, Fault.REFUSED),
-    Outage("SNS refuses for 20 minutes", 20 * MINUTE, Fault.REFUSED),
-    Outage("SNS refuses for 3 hours", 3 * HOUR, Fault.REFUSED),
-    Outage("SNS refuses for ever", math.inf, Fault.REFUSED),
+    Outage("SNS rejects messages for 2 minutes", 2 * MINUTE, Fault.REJECTED),
+    Outage("SNS rejects messages for 20 minutes", 20 * MINUTE, Fault.REJECTED),
+    Outage("SNS rejects messages for 3 hours", 3 * HOUR, Fault.REJECTED),
+    Outage("SNS rejects all messages", math.inf, Fault.REJECTED),
     Outage("SNS hangs for 20 minutes", 20 * MINUTE, Fault.HANGS, ("like Svix",)),
-    Outage("SNS's answers are lost for the first try", ONCE, Fault.UNANSWERED),
-    Outage("SNS's answers are lost for 20 minutes", 20 * MINUTE, Fault.UNANSWERED),
+    Outage("SNS's responses to the first try are lost", ONCE, Fault.PUBLISHED_CLOSED),
+    Outage("SNS's responses are lost for 20 minutes", 20 * MINUTE, Fault.PUBLISHED_CLOSED),
     Outage("the function is killed before it publishes", ONCE, KILLED_BEFORE),
     Outage("the function is killed after it has published", ONCE, KILLED_AFTER),
-    Outage("the function is away for 20 minutes", 20 * MINUTE, AWAY),
-    Outage("the first 200 is lost", ONCE, UNHEARD),
-    Outage("each 200 is lost for 20 minutes", 20 * MINUTE, UNHEARD),
+    Outage("the function is throttled for 20 minutes", 20 * MINUTE, THROTTLED),
+    Outage("the first 200 is lost", ONCE, RESPONSE_LOST),
+    Outage("each 200 is lost for 20 minutes", 20 * MINUTE, RESPONSE_LOST),
 ]
 
-# SNS drops the same outcome on a FIFO topic for this long. It is the default tolerance too.
+# Seconds for which SNS drops the same outcome on a FIFO topic, and the default tolerance.
 DEDUPLICATION = DEFAULT_TOLERANCE = 300
 
-# What the sender does with timestamps, and the tolerance of the function. 72 hours are more than any schedule lasts.
+# Whether a retry has a new timestamp, and the tolerance of the function. 72 hours are longer than every schedule.
 SENDERS = [("new", DEFAULT_TOLERANCE), ("kept", DEFAULT_TOLERANCE), ("kept", 72 * HOUR), ("kept", 0)]
 NEW, KEPT, *_ = SENDERS
 STANDARD, FIFO = TOPICS = ["outcomes", "outcomes.fifo"]
 
-# Seconds in which SQS's clock must agree with ours: less than a jump that matters, more than a busy machine needs.
+# Seconds by which SQS's clock may differ from ours: less than a jump that matters, more than a busy machine needs.
 AGREEMENT = 20
 
 
 class Clock:
-    """A time of day that jumps, for the processes that have its environment."""
+    """A clock that can jump, for the processes that have its environment."""
 
     def __init__(self, folder):
         libraries = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
@@ -99,7 +98,7 @@ class Clock:
 
     def jump(self, seconds):
         self.offset += seconds
-        # Replaced at once: nobody may read half of it.
+        # Replaced atomically, so that no process reads a part of it.
         new = self.file.with_suffix(".new")
         new.write_text(f"+{self.offset}\n")
         new.replace(self.file)
@@ -107,33 +106,33 @@ class Clock:
 
 @dataclass
 class Delivery:
-    """What became of a webhook: how often SNS took it, the times at which it arrived, the try that was answered 200, and the
-    time of the last try. Times are counted from the first try."""
+    """The result of one webhook: how often SNS published it, when it arrived, which try got 200, and when the last try
+    was. Times are seconds since the first try."""
 
-    taken: int
+    published: int
     arrivals: list
-    heard: int | None
+    succeeded: int | None
     last: float
 
     def __str__(self):
         if not self.arrivals:
-            return "late"
-        return f"{len(self.arrivals)}" if self.heard else f"{len(self.arrivals)}, unheard"
+            return "not published"
+        return f"{len(self.arrivals)}" if self.succeeded else f"{len(self.arrivals)}, no 200"
 
 
-class World:
-    """A function with a topic, a clock and a sender of its own."""
+class Trial:
+    """A function with its own topic, clock and sender."""
 
     def __init__(self, stack, binary, sender, topic):
         self.binary = binary
         self.timestamps, tolerance = sender
         self.clock = Clock(stack.enter_context(tempfile.TemporaryDirectory()))
         clock, settings = self.clock.environment, {"WEBHOOK_TOLERANCE_SECONDS": str(tolerance)}
-        parts = function_before_faults(binary, topic, self.policy, self.taken, clock, **settings)
-        self.function, self.queue = stack.enter_context(parts)
+        started = function_with_faults(binary, topic, self.policy, self.after_publishing, clock, **settings)
+        self.function, self.queue = stack.enter_context(started)
 
     def restart(self):
-        """A new process, in which nothing is left of the one before."""
+        """Replaces the process of the function."""
         self.kill()
         started = emulators.started([self.binary], self.function.printed, env=self.function.environment)
         self.function.process, self.function.reader = self.processes.enter_context(started)
@@ -143,18 +142,18 @@ class World:
         self.function.process.wait()
 
     def policy(self, _):
-        if self.what is KILLED_BEFORE:
+        if self.fault is KILLED_BEFORE:
             self.kill()
             return Fault.RESET
-        return self.what if isinstance(self.what, Fault) else None
+        return self.fault if isinstance(self.fault, Fault) else None
 
-    def taken(self, _):
+    def after_publishing(self, _):
         self.published.append(self.clock.now())
-        if self.what is KILLED_AFTER:
+        if self.fault is KILLED_AFTER:
             self.kill()
 
     def deliver(self, outage, schedule):
-        """Sends one webhook through the outage, until it is answered 200 or there are no more tries."""
+        """Sends one webhook during the outage, until it gets 200 or there are no more tries."""
         self.published = []
         first = self.clock.now()
         task = f"task {first}"
@@ -164,80 +163,78 @@ class World:
         def call():
             now = self.clock.now()
             self.age = now - first
-            self.what = outage.what if self.age < outage.seconds else None
-            # Lambda turns the call away, and nothing of it reaches the function.
-            if self.what is AWAY:
+            self.fault = outage.fault if self.age < outage.seconds else None
+            # Lambda rejects the call before it reaches the function.
+            if self.fault is THROTTLED:
                 return 429
             timestamp = first if self.timestamps == "kept" else now
             status = self.send(Webhook(body, KEY, id=f"msg_{task}", timestamp=str(int(timestamp))))
             if self.send(Webhook(forged, NOBODYS_KEY, timestamp=str(int(now)))) != 401:
-                raise Failure("A forged webhook was not answered 401.")
-            return None if self.what is UNHEARD else status
+                raise Failure("A forged webhook did not get 401.")
+            return None if self.fault is RESPONSE_LOST else status
 
         with contextlib.ExitStack() as self.processes:
             self.restart()
-            heard = deliver(call, SCHEDULES[schedule], self.clock.jump)
+            succeeded = deliver(call, SCHEDULES[schedule], self.clock.jump)
             self.function.check()
-        return Delivery(len(self.published), [arrival - first for arrival in self.arrivals(body)], heard, self.age)
+        return Delivery(len(self.published), [arrival - first for arrival in self.arrivals(body)], succeeded, self.age)
 
     def send(self, webhook):
-        """Gives the status of the answer, or None if the function was killed meanwhile, and is back now."""
+        """Returns the status of the response, or None if the function was killed. Then restarts it."""
         try:
             return self.function.send(webhook)[0]
         except Failure:
-            if self.what not in [KILLED_BEFORE, KILLED_AFTER]:
+            if self.fault not in [KILLED_BEFORE, KILLED_AFTER]:
                 raise
             self.restart()
             return None
 
     def arrivals(self, body):
-        """Takes all messages out. Gives the times at which SQS got them."""
+        """Receives and deletes all messages. Returns the times at which SQS got them."""
         arrivals, sqs = [], self.queue.sqs
         while received := sqs.receive_message(
             QueueUrl=self.queue.url, MaxNumberOfMessages=10, AttributeNames=["SentTimestamp"]
         ).get("Messages", []):
             for message in received:
                 if message["Body"].encode() != body:
-                    raise Failure(f"Something else than the webhook has arrived: {message['Body']}")
+                    raise Failure(f"A message is not the webhook's body: {message['Body']}")
                 arrivals.append(int(message["Attributes"]["SentTimestamp"]) / 1000)
                 sqs.delete_message(QueueUrl=self.queue.url, ReceiptHandle=message["ReceiptHandle"])
         for arrival in arrivals:
             nearest = min(self.published, key=lambda published: abs(published - arrival))
             if abs(nearest - arrival) > AGREEMENT:
-                raise Failure(
-                    f"A message has arrived {nearest - arrival:.0f} seconds before it was published, by SQS's clock."
-                )
+                raise Failure(f"SQS's clock differs by {nearest - arrival:.0f} seconds from the time of publishing.")
         return sorted(arrivals)
 
 
 def broken_rules(case, results):
-    """Sentences for what must not be, whatever fails."""
+    """Yields a sentence for each rule that the results break."""
     outage, schedule = case
     for (sender, topic), delivery in results.items():
         where = f"{outage.name}, {schedule}, {sender}, {topic}"
-        if delivery.heard and not delivery.arrivals:
-            yield f"{where}: answered 200, and nothing has arrived."
-        if topic == STANDARD and len(delivery.arrivals) != delivery.taken:
-            yield f"{where}: SNS took it {delivery.taken} times, and it arrived {len(delivery.arrivals)} times."
+        if delivery.succeeded and not delivery.arrivals:
+            yield f"{where}: got 200, but did not arrive."
+        if topic == STANDARD and len(delivery.arrivals) != delivery.published:
+            yield f"{where}: published {delivery.published} times, but arrived {len(delivery.arrivals)} times."
         if topic == FIFO:
             for earlier, later in itertools.pairwise(delivery.arrivals):
                 if later - earlier < DEDUPLICATION:
                     yield f"{where}: arrived twice within {later - earlier:.0f} seconds."
-        if outage.what is None and delivery.heard != 1:
-            yield f"{where}: {delivery}, heard at try {delivery.heard}, though nothing failed."
+        if outage.fault is None and delivery.succeeded != 1:
+            yield f"{where}: {delivery}, with 200 at try {delivery.succeeded}, although nothing failed."
         new = results[NEW, topic]
         if sender == NEW:
-            if not delivery.heard and outage.seconds < sum(SCHEDULES[schedule]):
-                yield f"{where}: {delivery} and not heard, though the outage was over at the last try."
+            if not delivery.succeeded and outage.seconds < sum(SCHEDULES[schedule]):
+                yield f"{where}: {delivery}, but no try got 200, although the outage was over at the last try."
         elif sender == KEPT:
             arrived_in_time = bool(new.arrivals) and new.arrivals[0] <= DEFAULT_TOLERANCE
             if bool(delivery.arrivals) != arrived_in_time:
-                yield f"{where}: {delivery}, though the first time to arrive was {new.arrivals[:1]}."
-            if delivery.heard and delivery.last > DEFAULT_TOLERANCE:
-                yield f"{where}: answered 200 with a timestamp of {delivery.last:.0f} seconds ago."
-        # How often is another matter: an answer that took more than two seconds on a busy machine was a lost one too.
-        elif (bool(delivery.arrivals), delivery.heard) != (bool(new.arrivals), new.heard):
-            yield f"{where}: {delivery}, and not {new} as with new timestamps."
+                yield f"{where}: {delivery}, but with new timestamps the first arrival was at {new.arrivals[:1]}."
+            if delivery.succeeded and delivery.last > DEFAULT_TOLERANCE:
+                yield f"{where}: got 200 with a timestamp of {delivery.last:.0f} seconds ago."
+        # The number of arrivals can differ: on a busy machine, a response after two seconds is a lost one too.
+        elif (bool(delivery.arrivals), delivery.succeeded) != (bool(new.arrivals), new.succeeded):
+            yield f"{where}: {delivery}, but {new} with new timestamps."
 
 
 def main():
@@ -245,15 +242,15 @@ def main():
     binary = emulators.binary("--release")
     columns = list(itertools.product(SENDERS, TOPICS))
     with ThreadPoolExecutor(len(columns)) as threads, contextlib.ExitStack() as stack:
-        worlds = list(threads.map(lambda column: World(stack, binary, *column), columns))
-        deliveries = list(threads.map(lambda world: [world.deliver(*case) for case in cases], worlds))
+        trials = list(threads.map(lambda column: Trial(stack, binary, *column), columns))
+        deliveries = list(threads.map(lambda trial: [trial.deliver(*case) for case in cases], trials))
     results = {case: dict(zip(columns, row, strict=True)) for case, row in zip(cases, zip(*deliveries), strict=True)}
-    print("200 at try; standard / FIFO with new timestamps; with the first kept; tolerance of 72 h; tolerance 0")
-    print("late: no try has published it; unheard: it has arrived, but the sender has not got a 200\n")
+    print("The try that got 200; how often the webhook arrived on a standard / FIFO topic with new timestamps;")
+    print("with the first timestamp kept; with a tolerance of 72 h; with tolerance 0. (no 200: no try got 200)\n")
     for outage, schedule in cases:
         cells = results[outage, schedule]
         shown = [" / ".join(str(cells[sender, topic]) for topic in TOPICS) for sender in SENDERS]
-        print(f"{outage.name}, {schedule}: {'; '.join([str(cells[NEW, STANDARD].heard or 'never'), *shown])}")
+        print(f"{outage.name}, {schedule}: {'; '.join([str(cells[NEW, STANDARD].succeeded or 'never'), *shown])}")
     wrong = [sentence for case in cases for sentence in broken_rules(case, results[case])]
     if wrong:
         raise Failure("\n".join(wrong))

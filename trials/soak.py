@@ -1,14 +1,15 @@
-"""Load and soak: many webhooks, valid, forged and malformed, through several processes of the compiled function to an
-SNS that fails one time in ten, and at the end exactly the valid ones on the queues, with the memory as it was.
+"""Load and soak: sends many valid, forged and malformed webhooks to several processes of the compiled function.
+
+One call of SNS in ten fails. In the end, exactly the valid webhooks must be on the queues, and memory must not grow.
 
     python -m trials.soak [WEBHOOKS]
 
-WEBHOOKS, 100000 by default, go half to a standard topic and half to a FIFO topic. FUNCTION_BINARY names a function that is
-built already. 2000 webhooks take half a minute, but are too few to judge memory; 100000 show a leak of 400 bytes a webhook.
-What the runtime is known to keep is subtracted.
+Sends 100000 webhooks by default, half to a standard topic and half to a FIFO topic. FUNCTION_BINARY names a compiled
+function to use. 2000 webhooks take half a minute, but are too few to check memory. 100000 show a leak of 400 bytes per
+webhook. Memory that the runtime is known to keep is subtracted.
 
-The emulator of FIFO queues forgets a message with its deletion, which SQS does not. So a message is deleted there once its
-sender has heard 200, after which no try can follow.
+Unlike SQS, the emulated FIFO queue stops deduplicating a message when it is deleted. So a message is deleted only after
+its sender has got 200, when no further try can follow.
 """
 
 import collections
@@ -30,32 +31,32 @@ from operate import terminal
 from operate.pollo import NOBODYS_KEY, Webhook
 from operate.terminal import Failure
 from tests.leaks import leaks
-from trials.faults import RETRIES, TAKEN, Fault, deliver, function_before_faults
+from trials.faults import PUBLISHED, RETRIES, Fault, deliver, function_with_faults
 
-# Processes of the function, as Lambda runs several, and twice as many senders, so that none is idle.
+# Processes of the function, of which Lambda runs several too, and twice as many senders, so that no process is idle.
 PROCESSES = 6
 SENDERS = 2 * PROCESSES
 
-# One call in ten fails. A hang takes two seconds, which is why there are fewer of these.
-FAULTS = [*[Fault.REFUSED, Fault.RESET, Fault.ANSWERED_500, Fault.UNANSWERED] * 6, Fault.HANGS]
+# The faults of one call in ten. A hang takes two seconds, so it is less frequent.
+FAULTS = [*[Fault.REJECTED, Fault.RESET, Fault.PUBLISHED_500, Fault.PUBLISHED_CLOSED] * 6, Fault.HANGS]
 
-# The emulator's pace goes by the length of its queues: no more is sent while so many messages have not been taken out.
+# The emulator gets slow with long queues. Senders wait while more messages than this have not been received.
 BACKLOG = 50
 
 # Seconds until a webhook is sent again.
 WAIT = 0.1
 
-# How much a process may grow after the first quarter of the run, and from how many webhooks to a topic on that is judged. In
-# a shorter run, a process may receive its first bodies of 1 MiB late, and keeps some 3 MiB of room for them.
-GROWTH_BYTES, JUDGED = 2 << 20, 25_000
+# How much a process may grow after the first quarter of a run, and from how many webhooks per topic this is checked. In
+# a shorter run, the first bodies of 1 MiB can come late, and then grow a process by some 3 MiB.
+GROWTH_BYTES, CHECKED_FROM = 2 << 20, 25_000
 
-# What each call leaves behind all the same: lambda_runtime puts its trace id into the environment, and glibc's setenv keeps
-# each value that it was ever given.
+# Growth per call that is expected: lambda_runtime puts the trace id into the environment, and glibc's setenv never
+# frees a value.
 TRACE_ID_BYTES = 144
 
 
 def webhook(number):
-    """The webhook of this number, signed now, and the status that it must get, or None if it is valid: SNS may make it wait."""
+    """The webhook of this number, signed now, and the status that rejects it, or None if it is valid."""
     outcome = {
         "taskId": f"task {number}",
         "status": random.choice(["succeed", "failed"]),
@@ -81,40 +82,40 @@ def resident_bytes(process):
 
 
 class Topic:
-    """A topic with its queue, behind processes of the function, and in front of emulators of its own."""
+    """A topic with its queue, with its own emulators and processes of the function."""
 
     def __init__(self, stack, binary, name):
         self.name = name
-        self.answers, self.tries, self.valid = [], [], set()
-        # What SNS has, whoever knows of it, and how often its answer for a message got lost.
-        self.taken, self.lost = set(), collections.Counter()
-        # What has arrived, which bodies are sent no more, and whether these are all.
+        self.responses, self.tries, self.valid = [], [], set()
+        # What SNS has published, and how often SNS's response for a message was lost.
+        self.published, self.lost = set(), collections.Counter()
+        # What has arrived, which bodies are not sent again, and whether all have been sent.
         self.arrived, self.settled, self.over = collections.Counter(), set(), threading.Event()
-        self.parts = stack.enter_context(contextlib.ExitStack())
-        parts = function_before_faults(binary, name, self.policy, self.taken.add, WEBHOOK_TOLERANCE_SECONDS="300")
-        self.function, self.queue = self.parts.enter_context(parts)
+        self.running = stack.enter_context(contextlib.ExitStack())
+        first = function_with_faults(binary, name, self.policy, self.published.add, WEBHOOK_TOLERANCE_SECONDS="300")
+        self.function, self.queue = self.running.enter_context(first)
         self.processes = [self.function.process]
         for _ in range(PROCESSES - 1):
             more = emulators.started([binary], self.function.printed, env=self.function.environment)
-            self.processes.append(self.parts.enter_context(more)[0])
+            self.processes.append(self.running.enter_context(more)[0])
 
     def policy(self, message):
         fault = random.choice(FAULTS) if random.random() < 0.1 else None
-        if fault in TAKEN:
+        if fault in PUBLISHED:
             self.lost[message] += 1
         return fault
 
     def send(self, number):
-        sent, refusal = webhook(number)
+        sent, rejection = webhook(number)
 
         def call():
             status, _, _ = self.function.send(sent)
-            self.answers.append((sent.id or None, refusal, status))
+            self.responses.append((sent.id or None, rejection, status))
             return status
 
-        while len(self.taken) - len(self.arrived) > BACKLOG:
+        while len(self.published) - len(self.arrived) > BACKLOG:
             time.sleep(0.05)
-        if refusal:
+        if rejection:
             call()
             return
         self.valid.add(sent.body)
@@ -122,7 +123,7 @@ class Topic:
         self.settled.add(sent.body)
 
     def drain(self):
-        """Takes out what arrives, all the while."""
+        """Receives messages until the end, and deletes those that are not sent again."""
         held = {}
         while True:
             over = self.over.is_set()
@@ -142,78 +143,78 @@ class Topic:
             elif over and not received:
                 return
             if len(received) < 10 and not over:
-                # One call for ten messages costs the emulator less than ten calls.
+                # One call for ten messages costs the emulator less than ten calls for one.
                 time.sleep(0.1)
 
 
 def soak(topic, webhooks):
-    """Sends `webhooks` to the topic's function. Gives a sentence for whatever is wrong."""
+    """Sends as many `webhooks` to the topic's function. Returns a sentence for each wrong result."""
     memory = []
     start = time.monotonic()
     with ThreadPoolExecutor(SENDERS + 1) as threads:
         draining = threads.submit(topic.drain)
         try:
-            # Memory is compared from the first quarter on, once each process has become warm.
+            # Memory is measured after the first quarter, when each process is warm.
             for part in [range(webhooks // 4), range(webhooks // 4, webhooks)]:
                 list(threads.map(topic.send, part))
-                memory.append((len(topic.answers), [resident_bytes(process) for process in topic.processes]))
+                memory.append((len(topic.responses), [resident_bytes(process) for process in topic.processes]))
         finally:
             topic.over.set()
     draining.result()
     seconds = time.monotonic() - start
     ended = [process.pid for process in topic.processes if process.poll() is not None]
-    # Once the function has ended, all of its lines are here.
-    topic.parts.close()
+    # After the function has ended, all of its lines have been read.
+    topic.running.close()
 
     arrived = topic.arrived
     wrong = [f"Process {pid} of the function has ended." for pid in ended]
     if None in topic.tries:
-        wrong.append(f"{topic.tries.count(None)} valid webhooks were never answered 200.")
-    wrong += wrong_answers(topic.answers)
+        wrong.append(f"{topic.tries.count(None)} valid webhooks never got 200.")
+    wrong += wrong_responses(topic.responses)
     wrong += wrong_messages(arrived, topic.valid, topic.lost, fifo=topic.name.endswith(".fifo"))
-    wrong += wrong_lines(topic.function.log_lines(), topic.answers)
+    wrong += wrong_lines(topic.function.log_lines(), topic.responses)
     written = {leak for text in topic.function.written for leak in leaks(text, topic.function.environment)}
     if written:
-        wrong.append(f"{len(written)} keys or signatures were written.")
+        wrong.append(f"{len(written)} keys or signatures are in the log or in responses.")
     (warm_calls, warm), (calls, end) = memory
     growth = max(last - first for first, last in zip(warm, end, strict=True))
     trace_ids = (calls - warm_calls) * TRACE_ID_BYTES // len(topic.processes)
     grown = f"a process has grown by {growth} bytes, of which {trace_ids} are trace ids"
-    if webhooks >= JUDGED and growth > trace_ids + GROWTH_BYTES:
+    if webhooks >= CHECKED_FROM and growth > trace_ids + GROWTH_BYTES:
         wrong.append(f"{grown}.")
     duplicates = arrived.total() - len(arrived)
     print(f"{topic.name}: {len(arrived)} of {webhooks} arrived in {seconds:.0f} s, {duplicates} duplicates; {grown}")
     return [f"{topic.name}: {sentence}" for sentence in wrong]
 
 
-def wrong_answers(answers):
+def wrong_responses(responses):
     wrong = collections.Counter(
-        (refusal or "200 or 503", status)
-        for _, refusal, status in answers
-        if status not in ([refusal] if refusal else [200, 503])
+        (rejection or "200 or 503", status)
+        for _, rejection, status in responses
+        if status not in ([rejection] if rejection else [200, 503])
     )
-    return [f"{count} requests were answered {got} instead of {right}." for (right, got), count in wrong.items()]
+    return [f"{count} requests got {status}; expected {right}." for (right, status), count in wrong.items()]
 
 
 def wrong_messages(arrived, valid, lost, fifo):
-    """A message may come more than once only on a standard topic, where an answer of SNS got lost."""
+    """A message may arrive more than once only on a standard topic, if a response of SNS was lost."""
     for text, wrong in [
         ("valid webhooks are not on the queue", valid - set(arrived)),
-        ("messages on the queue are none of the valid webhooks", set(arrived) - valid),
-        ("messages came too often", [body for body in arrived if arrived[body] > 1 + (0 if fifo else lost[body])]),
+        ("messages on the queue are not valid webhooks", set(arrived) - valid),
+        ("messages arrived too often", [body for body in arrived if arrived[body] > 1 + (0 if fifo else lost[body])]),
     ]:
         if wrong:
             yield f"{len(wrong)} {text}, such as {min(wrong)[:80]}."
 
 
-def wrong_lines(lines, answers):
-    """Each call has left one line, with the id that was sent and the status that was answered."""
+def wrong_lines(lines, responses):
+    """Each call must have one line in the log, with the id that was sent and the status of the response."""
     objects = [json.loads(line) for line in lines]
     logged = collections.Counter((line.get("webhookId"), line.get("httpStatus")) for line in objects)
-    answered = collections.Counter((webhook_id, status) for webhook_id, _, status in answers)
+    responded = collections.Counter((webhook_id, status) for webhook_id, _, status in responses)
     for text, wrong in [
-        ("calls have left no line of their own in the log", answered - logged),
-        ("lines in the log belong to no call", logged - answered),
+        ("calls have no line in the log", responded - logged),
+        ("lines in the log belong to no call", logged - responded),
     ]:
         if wrong:
             yield f"{wrong.total()} {text}, such as {next(iter(wrong))}."
@@ -232,7 +233,7 @@ def main():
         wrong = list(itertools.chain(*threads.map(lambda topic: soak(topic, webhooks // 2), topics)))
     if wrong:
         raise Failure("\n".join(wrong))
-    print("Exactly the valid ones have arrived, each call left its line, and the memory is flat but for trace ids.")
+    print("Exactly the valid webhooks arrived, each call has one line in the log, and memory grew only by trace ids.")
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ pub fn run(binary: &Path) -> ExitCode {
         println!("The ceilings were set with {set_with}; this machine has {compiler}.");
     }
     if above {
-        println!("Find what made it slower or larger. To accept the change, raise the ceiling in benches/ceilings.txt.");
+        println!("Find what made it slower or larger. To accept that, raise the ceiling in benches/ceilings.txt.");
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
