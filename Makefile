@@ -1,42 +1,42 @@
-# The front door: `make` lists what there is.
+# `make` lists the targets.
 
 PYTHON ?= python3
 
 .PHONY: help
 help:
 	@echo 'Try it'
-	@echo '  make local      the function between emulators of Lambda, SNS and SQS, until Ctrl-C'
+	@echo '  make local      runs the function with emulators of Lambda, SNS and SQS, until Ctrl-C'
 	@echo '                  (LAMBDA_PORT=9000 SNS_PORT=4100 WEBHOOK_TOLERANCE_SECONDS=0)'
-	@echo '  make demo       the same, for three webhooks'
+	@echo '  make demo       runs the same with three webhooks, and exits'
 	@echo
-	@echo 'Test it: .ci/run runs all of these'
-	@echo '  make test       unit tests, and the compiled function between emulators'
-	@echo '  make lint       formatting, clippy, documentation, Python, workflows, dependencies'
-	@echo '  make template   the templates: SAM, linters, permissions and policies'
-	@echo '  make stack      the package, deployed to an emulator of AWS, tested and deleted'
-	@echo '  make guard      instructions, size and memory of the binary, compared with ceilings'
-	@echo '  make fuzz       random input against an independent judge; longer with SECONDS=600'
-	@echo '                  (TARGET=event fuzzes one target)'
+	@echo 'Test it (.ci/run runs all of these)'
+	@echo '  make test       runs the unit tests, and tests the compiled function with emulators'
+	@echo '  make lint       checks the code, the documentation, the workflows and the dependencies'
+	@echo '  make template   checks the templates: SAM, linters, permissions and policies'
+	@echo '  make stack      deploys the package to an emulator of AWS, tests and deletes it'
+	@echo '  make guard      compares instructions, size and memory of the binary with ceilings'
+	@echo '  make fuzz       compares the function with a second implementation for random input'
+	@echo '                  (SECONDS=600 runs longer, TARGET=event runs one target)'
 	@echo
 	@echo 'Deploy (docs/install.md) and operate'
-	@echo '  make smoke      tests a deployed function: STACK=pollo-webhook or URL=..., and the key'
-	@echo '                  in WEBHOOK_SECRET'
-	@echo '  make replay     sends unpublished outcomes again: STACK=pollo-webhook, and the key in'
+	@echo '  make smoke      tests a deployed function: STACK=pollo-webhook or URL=..., with the key'
+	@echo '                  in WEBHOOK_SECRET (YES=1 does not ask)'
+	@echo '  make replay     sends unpublished outcomes again: STACK=pollo-webhook, with the key in'
 	@echo '                  WEBHOOK_SECRET (SINCE=6h, DRY=1 only lists them, YES=1 does not ask)'
-	@echo '  make listen     shows each outcome as it is published: STACK=pollo-webhook (FILTER=...,'
-	@echo '                  FORWARD=http://localhost:3000/ sends it on, SAVE=DIR keeps it as an event)'
+	@echo '  make listen     shows each published outcome: STACK=pollo-webhook (FILTER=..., SAVE=DIR'
+	@echo '                  saves it as an event, FORWARD=http://localhost:3000/ forwards it)'
 	@echo
 	@echo 'Maintain'
-	@echo '  make trials     an hour of load, outages and fuzzing, before a release'
+	@echo '  make trials     runs an hour of load, outages and fuzzing, before a release'
 	@echo '  make bench      compares the function with Python, Node and plain Rust, and writes'
 	@echo '                  docs/performance.md and its chart'
-	@echo '  make package    what a release consists of, in target/package (ARCH=arm64)'
+	@echo '  make package    builds the files of a release into target/package (ARCH=arm64)'
 	@echo '  make clean      removes what was built and installed'
 
 .PHONY: python
 python:
 	@command -v $(PYTHON) >/dev/null || \
-	  { echo 'Python is missing: install version 3.11 or newer, or name yours with make PYTHON=...'; exit 1; }
+	  { echo 'Python is missing: install version 3.11 or newer, or set make PYTHON=...'; exit 1; }
 
 .PHONY: tools
 tools: python
@@ -77,10 +77,10 @@ package: python
 	@$(PYTHON) local/tools.py sam
 	@PATH="$(CURDIR)/.tools/sam/bin:$$PATH" .tools/sam/bin/python -m local.package $(ARCH)
 
-# One folder, which the harness looks into.
+# The harness finds the binaries in this folder.
 guard bench lint: export CARGO_TARGET_DIR = $(CURDIR)/target
 
-# SAM builds with the same command.
+# `sam build` runs the same command.
 .PHONY: guard
 guard: python
 	@$(PYTHON) local/tools.py sam
@@ -90,7 +90,7 @@ guard: python
 	target/release/harness guard target/lambda/pollo-webhook/bootstrap
 	@wc -c target/lambda/pollo-webhook/bootstrap target/lambda/pollo-webhook/bootstrap.zip
 
-# Each on its own, so that none gets another's features.
+# Separate commands, because cargo unifies the features of crates that one command builds.
 .PHONY: bench
 bench: tools
 	cd benches/node && npm ci --no-audit --no-fund --loglevel=error && npm run --silent bundle
@@ -104,14 +104,14 @@ fuzz: python
 	@$(PYTHON) local/tools.py trials
 	PATH="$(CURDIR)/.tools/trials/bin:$$PATH" fuzz/run $(SECONDS) $(TARGET)
 
-# With FUNCTION_BINARY, soak and outages try that binary.
+# FUNCTION_BINARY makes soak and outages test that binary.
 .PHONY: trials
 trials: tools
 	.tools/emulators/bin/python -m trials.soak
 	.tools/emulators/bin/python -m trials.outages
 	$(MAKE) fuzz SECONDS=600
 
-# STACK, URL and the other settings reach these through the environment, as WEBHOOK_SECRET does.
+# make passes STACK, URL and the other settings to these commands through the environment.
 .PHONY: operate
 operate: python
 	@$(PYTHON) local/tools.py operate

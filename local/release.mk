@@ -1,8 +1,8 @@
-# The commands for a deployed stack (docs/operations.md). They need Python 3.11 or newer.
+# The commands for a deployed stack (docs/operations.md). Python 3.11 or newer is required.
 
 PYTHON ?= python3
 
-# STACK, URL and the other settings reach them through the environment, as WEBHOOK_SECRET does.
+# make passes STACK, URL and the other settings to these commands through the environment.
 .PHONY: smoke replay listen
 smoke replay listen:
 	@$(PYTHON) local/tools.py operate
