@@ -132,7 +132,7 @@ impl PublishError {
                 SdkError::DispatchFailure(_) => "DispatchFailure",
                 SdkError::ConstructionFailure(_) => "ConstructionFailure",
                 SdkError::ServiceError(response) if !response.raw().status().is_success() => "NoErrorCode",
-                _ => "UnreadableAnswer",
+                _ => "UnreadableResponse",
             }),
         }
     }
