@@ -1,5 +1,5 @@
-"""Sends signed webhooks through the function and shows what comes out of the queues: `make demo`. `make local` stays up and
-shows each further webhook."""
+"""Sends signed webhooks to the function and shows which queues receive the outcomes: `make demo`. `make local` keeps
+the function running and shows each further webhook."""
 
 import contextlib
 import json
@@ -12,7 +12,7 @@ import sys
 import time
 from urllib.parse import urlsplit
 
-# The next imports take a while. Ctrl-C ends them without a traceback.
+# The imports below take a while. This lets Ctrl-C end them without a traceback.
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from local import emulators
@@ -22,13 +22,13 @@ from operate.line import parse
 from operate.pollo import NOBODYS_KEY, Webhook
 from operate.terminal import Failure, show, show_fields, show_message
 
-# Those that cargo-lambda and events/local.env expect.
+# The defaults of cargo-lambda and events/local.env.
 PORTS = {"LAMBDA_PORT": 9000, "SNS_PORT": urlsplit(SETTINGS["AWS_ENDPOINT_URL_SNS"]).port}
 
 SUCCESS = b'{"taskId":"cm9ap1d4e0001","status":"succeed","credit":12}'
 FAILURE = b'{"taskId":"cm9ap1d4e0002","status":"failed","failMsg":"no such image"}'
 
-# What is sent, the status of its response, and the queues that must receive it.
+# A title, the body, the expected status of the response, and the queues that must receive the body.
 WEBHOOKS = [
     ("A success", SUCCESS, 200, ["everything", "costly"]),
     ("A failure", FAILURE, 200, ["everything", "only-failed"]),
@@ -40,7 +40,7 @@ DEFAULT_COLOUR = "\033[0m"
 
 
 def ports():
-    """The ports that the environment sets, or else PORTS. Raises Failure if one is in use."""
+    """The ports in the environment, or else PORTS. Raises Failure if one is in use."""
     numbers, used = [], []
     with contextlib.ExitStack() as servers:
         for name, default in PORTS.items():
@@ -54,7 +54,8 @@ def ports():
                 used.append(f"{name}={text} ({os.strerror(error.errno)})")
     if used:
         raise Failure(
-            f"{' and '.join(used)} cannot be used: stop the other `make local`, or what else uses it, or set another port."
+            f"{' and '.join(used)} cannot be used: stop the program that uses it, such as another `make local`, or set "
+            "another port."
         )
     return numbers
 
@@ -75,7 +76,7 @@ def tolerance():
 
 
 def show_line(line):
-    """Shows a line of the log: as it is, or on a terminal its result in colour and its fields."""
+    """Shows a line of the log: unchanged, or on a terminal as its result in colour and its fields."""
     fields = parse(line)
     if not fields or not sys.stdout.isatty():
         show("logged", line)
@@ -95,7 +96,7 @@ def show_queues(taken):
 
 
 def send_three(function, queues, key):
-    """Gives a sentence for each result that is not as expected."""
+    """Returns a sentence for each unexpected result."""
     wrong = []
     for number, (title, sent, status, places) in enumerate(WEBHOOKS, start=1):
         print(f"\n{number}  {title}")
@@ -106,7 +107,7 @@ def send_three(function, queues, key):
         taken = {queue.name: queue.take() for queue in queues}
         show_queues(taken)
         if responded != status:
-            wrong.append(f"{title} got the response {responded}; expected {status}.")
+            wrong.append(f"{title}: the response is {responded}; expected {status}.")
         for name, messages in taken.items():
             expected = [sent.decode()] if name in places else []
             if [body for body, _ in messages] != expected:
@@ -121,11 +122,11 @@ def invite(function, key):
     published = key == KEY
     print(
         f"""
-The function stays up, and each further webhook is shown here. Ctrl-C stops everything.
+The function keeps running, and each further webhook is shown here. Ctrl-C stops everything.
 
    URL          {function.url}
    key          {f"{KEY} (published, for tests only)" if published else "yours, from WEBHOOK_SECRET"}
-   tolerance    {"off: old timestamps are accepted" if seconds == "0" else f"{seconds} seconds"}
+   tolerance    {"disabled: old timestamps are accepted" if seconds == "0" else f"{seconds} seconds"}
 
 A signed webhook:
 
@@ -141,19 +142,19 @@ make smoke URL={function.url}
 
 
 def take_one(messages, webhook_id):
-    """Takes the first message of a webhook out of `messages`. Gives a list of it, or of nothing."""
+    """Removes the first message of a webhook from `messages`. Returns a list of that message, or an empty list."""
     found = [message for message in messages if message[1].get("webhookId") == webhook_id][:1]
     for message in found:
         messages.remove(message)
     return found
 
 
-def go_on(sns, function, queues):
+def show_further(sns, function, queues):
     """Shows each line of the log with the messages of its webhook."""
     arrived = {queue.name: [] for queue in queues}
     while True:
         lines = function.log_lines(wait=1)
-        # A message can arrive before its line, but not by a second. `cargo lambda watch` can publish some without a line here.
+        # A message can arrive before its line, but less than a second. A message of another process has no line here.
         if not lines and any(arrived.values()):
             print(f"\n{time.strftime('%H:%M:%S')}")
             show_queues(arrived)
@@ -173,7 +174,7 @@ def go_on(sns, function, queues):
 def main():
     signal.signal(signal.SIGINT, signal.default_int_handler)
     stay = sys.argv[1:] == ["--stay"]
-    # Before the build, which can take minutes.
+    # Checked before the build, which can take minutes.
     lambda_port, sns_port = ports() if stay else (None, None)
     secret, seconds = keys(), tolerance()
     print("Starting the emulators of Lambda, SNS and SQS, and building the function")
@@ -209,8 +210,8 @@ def main():
             if stay:
                 invite(function, secret[0])
                 with contextlib.suppress(KeyboardInterrupt):
-                    go_on(sns, function, queues)
-    print("\nEverything is down.")
+                    show_further(sns, function, queues)
+    print("\nEverything is stopped.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The compiled function between emulators: Lambda with its function URL in front of it, SNS and SQS behind it."""
+"""Runs the compiled function with emulators: Lambda with its function URL, SNS and SQS."""
 
 import collections
 import contextlib
@@ -35,10 +35,10 @@ SETTINGS = dict(re.findall(r'^(\w+)="?(.*?)"?$', LOCAL_ENV.read_text(), re.MULTI
 KEY = SETTINGS["WEBHOOK_SECRET"]
 REGION = SETTINGS["AWS_REGION"]
 
-# Longest wait for a start and for a response, in seconds. Only a busy machine needs a tenth of it.
+# Longest wait for a start or a response, in seconds. Ten times what a busy machine needs.
 PATIENCE = 60
 
-# Nothing may reach AWS, whatever this machine's settings are, and no proxy may be used for the emulators.
+# This machine's settings must not direct calls to AWS, or calls of the emulators to a proxy.
 for name in [name for name in os.environ if name.startswith("AWS_")]:
     del os.environ[name]
 os.environ.update(AWS_CONFIG_FILE=os.devnull, AWS_SHARED_CREDENTIALS_FILE=os.devnull)
@@ -56,16 +56,17 @@ def build(*options):
     command = ["cargo", "build", "--locked", "--bin", "pollo-webhook", "--message-format", "json-render-diagnostics"]
     built = subprocess.run([*command, *options], cwd=CHECKOUT, stdout=subprocess.PIPE, check=False)
     if built.returncode != 0:
-        raise Failure("The function does not compile: the lines above say why.")
+        raise Failure("The function does not compile: see the lines above.")
     messages = map(json.loads, built.stdout.splitlines())
     return {m["target"]["name"]: m["executable"] for m in messages if m.get("executable")}["pollo-webhook"]
 
 
 @contextlib.contextmanager
 def started(command, printed, **options):
-    """A process that ends with the block, and the thread that calls `printed` with each line that it prints."""
+    """A process that is stopped after the block, and the thread that calls `printed` with each line of its output."""
     with (
-        # Kills its group when its input ends: with the block, or when this process is killed. Ctrl-C does not reach it.
+        # Kills its process group when its input ends: after the block, or when this process is killed. Ctrl-C does not
+        # reach the group.
         subprocess.Popen(["/bin/sh", "-c", "read end; kill -KILL 0"], stdin=subprocess.PIPE, process_group=0) as leader,
         subprocess.Popen(
             [str(word) for word in command],
@@ -90,12 +91,12 @@ def started(command, printed, **options):
             reader.join()
 
 
-# Below the ephemeral ports, one of which could be taken before its server starts; in random order, for runs at the same time.
+# Below the ephemeral ports, which the system could assign before the server starts. In random order, for parallel runs.
 PORTS = random.sample(range(20_000, 32_000), 12_000)
 
 
 def free_port():
-    """A port that nobody uses, and that no other call gives."""
+    """A free port. Each call returns another one."""
     while True:
         port = PORTS.pop()
         with contextlib.suppress(OSError), socket.create_server((ADDRESS, port)):
@@ -103,18 +104,18 @@ def free_port():
 
 
 class Emulator:
-    """A process and the port on which it listens."""
+    """The process of an emulator, and its port."""
 
     def __init__(self, name, process, port):
         self.name, self.process, self.port = name, process, port
 
     def check(self):
-        """Raises Failure if it has ended."""
+        """Raises Failure if the process has ended."""
         check(self.name, self.process)
 
 
 def check(name, process, lines=list):
-    """Raises Failure if `process` has ended, with the `lines` that it has printed."""
+    """Raises Failure with the printed `lines` if `process` has ended."""
     status = process.poll()
     if status is not None:
         end = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"has ended with status {status}"
@@ -127,7 +128,7 @@ def followed(sentence, lines):
 
 @contextlib.contextmanager
 def emulator(service, port, command, **options):
-    """An emulator whose command makes it listen on `port`."""
+    """Starts `command`, and waits until it listens on `port`."""
     if not command[0].exists():
         raise Failure(f"{command[0]} is missing: run this through make, which installs it.")
     name = f"The emulator of {service}"
@@ -147,7 +148,7 @@ def emulator(service, port, command, **options):
 
 @contextlib.contextmanager
 def sns(port=None, **environment):
-    """SNS, and SQS for the queues behind its topics, on `port` or else on any that is free."""
+    """An emulator of SNS and SQS, on `port` or else on a free one."""
     port = port or free_port()
     command = [TOOLS / "python", "-m", "moto.server", "-H", ADDRESS, "-p", port]
     with emulator("SNS", port, command, env={**os.environ, **environment}) as running:
@@ -156,11 +157,11 @@ def sns(port=None, **environment):
 
 @contextlib.contextmanager
 def function(binary, sns, lambda_port=None, **environment):
-    """The compiled function, with Lambda in front of it and `sns` behind it."""
+    """The compiled function with an emulator of Lambda, and `sns`."""
     lambda_port = lambda_port or free_port()
     with emulator("Lambda", lambda_port, [*LAMBDA, "-P", lambda_port]) as running:
-        # Nothing of this machine's environment is in it, and no address but the emulators'. The emulator accepts no other
-        # function name than that of the binary.
+        # Contains nothing of this machine's environment, so the function calls only the emulators. The emulator of
+        # Lambda requires the binary's name as the function name.
         environment = {
             "AWS_LAMBDA_RUNTIME_API": f"http://{ADDRESS}:{running.port}/.rt/pollo-webhook",
             "AWS_LAMBDA_FUNCTION_NAME": "pollo-webhook",
@@ -183,12 +184,12 @@ class Sns:
         self.sns, self.sqs = [session.client(service, endpoint_url=self.url) for service in ["sns", "sqs"]]
 
     def topic(self, name):
-        """Creates a topic. Gives its ARN."""
+        """Creates a topic. Returns its ARN."""
         attributes = {"FifoTopic": "true"} if name.endswith(".fifo") else {}
         return self.sns.create_topic(Name=name, Attributes=attributes)["TopicArn"]
 
     def subscribed_queue(self, topic, name, **attributes):
-        """Creates a queue and subscribes it to `topic`, with raw delivery. Gives the queue."""
+        """Creates a queue and subscribes it to `topic` with raw delivery. Returns the queue."""
         fifo = {"FifoQueue": "true"} if name.endswith(".fifo") else {}
         url = self.sqs.create_queue(QueueName=name, Attributes=fifo)["QueueUrl"]
         arn = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -202,7 +203,7 @@ class Queue:
         self.name, self.url, self.sqs = name, url, sqs
 
     def take(self):
-        """Takes out all messages that are there now: pairs of the body and the attributes."""
+        """Receives and deletes all current messages. Returns pairs of the body and the attributes."""
         messages = []
         while True:
             received = self.sqs.receive_message(
@@ -220,7 +221,7 @@ class Function:
     def __init__(self, emulator, environment):
         self.emulator, self.environment = emulator, environment
         self.lines = queue.Queue()
-        # All lines and all responses, for tests of what is in none of them.
+        # All lines and responses, for tests that search them for secrets.
         self.written = []
         self.url = f"http://{ADDRESS}:{emulator.port}/"
 
@@ -229,7 +230,7 @@ class Function:
         self.lines.put(line)
 
     def check(self):
-        """Raises Failure if it or its emulator has ended."""
+        """Raises Failure if the function or its emulator has ended."""
         self.emulator.check()
         check("The function", self.process, self.last_lines)
 
@@ -238,14 +239,14 @@ class Function:
         return self.log_lines()
 
     def log(self):
-        """The next line of the log, waited for."""
+        """Waits for the next line of the log."""
         try:
             return self.lines.get(timeout=PATIENCE)
         except queue.Empty:
-            raise Failure("The function has logged nothing.") from None
+            raise Failure(f"The function has logged nothing for {PATIENCE} seconds.") from None
 
     def log_lines(self, wait=0):
-        """The lines that were logged since the last call, with up to `wait` seconds for the first."""
+        """The lines since the last call. Waits up to `wait` seconds for the first."""
         lines = []
         with contextlib.suppress(queue.Empty):
             lines.append(self.lines.get(timeout=wait) if wait else self.lines.get_nowait())
@@ -254,14 +255,14 @@ class Function:
         return lines
 
     def request(self, method, body=b"", headers=None):
-        """Sends a request to the function URL. Gives the response's status, headers and body."""
+        """Sends a request to the function URL. Returns the response's status, headers and body."""
         return self._http(method, "/", body, headers or {})
 
     def send(self, webhook):
         return self.request("POST", webhook.body, webhook.headers())
 
     def invoke(self, event):
-        """Hands over an event, as Lambda's own API does. Gives the response's status, headers and body."""
+        """Sends an event through Lambda's API Invoke. Returns the response's status, headers and body."""
         return self._http("POST", "/2015-03-31/functions/pollo-webhook/invocations", event, {})
 
     def _http(self, method, path, body, headers):
@@ -270,7 +271,7 @@ class Function:
             connection.request(method, path, body, headers)
             deadline = time.monotonic() + PATIENCE
             while not select.select([connection.sock], [], [], 0.1)[0]:
-                # The emulator waits for a function even if there is none.
+                # The emulator waits even if the function has ended.
                 self.check()
                 if time.monotonic() > deadline:
                     raise Failure(f"The function has not responded within {PATIENCE} seconds.")

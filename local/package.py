@@ -1,7 +1,8 @@
-"""Builds what a release consists of: `make package`, or `python3 -m local.package arm64`, with cargo-lambda on the PATH.
+"""Builds the archive of a release: `make package`, or `python3 -m local.package arm64` with cargo-lambda on the PATH.
 
-The archive has all that a deployment needs: the compiled function, the template that deploys it, the operator's commands and
-the documentation. It has no time, no order and no mode of this machine: the same sources and compiler give the same bytes.
+The archive has everything that a deployment needs: the compiled function, the template that deploys it, the operator's
+commands and the documentation. The same sources and compiler give the same bytes, because the archive has no times, file
+order or modes of this machine.
 """
 
 import hashlib
@@ -19,7 +20,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 PACKAGES = CHECKOUT / "target" / "package"
 TARGETS = {"x86_64": "x86_64-unknown-linux-gnu", "arm64": "aarch64-unknown-linux-gnu"}
 
-# Beside those that are made here, and a Makefile for the operator's commands.
+# Copied from the checkout. The archive also has a Makefile for the operator's commands, and generated files.
 FILES = [
     *["CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT", "README.md", "SECURITY.md", "outcome.schema.json"],
     *["samconfig.toml", "docs/*", "events/*", "examples/**/*", "operate/*.py", "local/operate.txt", "local/tools.py"],
@@ -29,7 +30,7 @@ FILES = [
 def main():
     architecture = sys.argv[1] if len(sys.argv) > 1 else "x86_64"
     if architecture not in TARGETS:
-        sys.exit(f"{architecture} is no architecture of Lambda: expected {' or '.join(TARGETS)}")
+        sys.exit(f"{architecture} is not an architecture of Lambda; expected {' or '.join(TARGETS)}")
     bootstrap = compiled(architecture)
     path = archive_path(architecture)
     path.write_bytes(archive(contents(CHECKOUT, bootstrap, architecture, crates(architecture)), version(CHECKOUT)))
@@ -46,12 +47,12 @@ def archive_path(architecture):
 
 
 def compiled(architecture):
-    """The function, compiled by the command that `sam build` runs too."""
+    """The function, compiled with the same command as in `sam build`."""
     target = TARGETS[architecture]
     libraries = run("rustc", "--print", "target-libdir", "--target", target).strip()
-    # cargo-lambda would install it without a question.
+    # Otherwise cargo-lambda installs the target without asking.
     if not Path(libraries).is_dir():
-        sys.exit(f"Rust cannot compile for {architecture} yet: run `rustup target add {target}` first")
+        sys.exit(f"Rust cannot compile for {architecture}: run `rustup target add {target}` first")
     folder = PACKAGES / architecture
     options = ["--release", "--locked", "--skip-target-check", *(["--arm64"] if architecture == "arm64" else [])]
     run("cargo", "lambda", "build", *options, "--lambda-dir", folder, "--flatten", "pollo-webhook", stdout=None)
@@ -59,7 +60,7 @@ def compiled(architecture):
 
 
 def crates(architecture):
-    """The crates that are compiled into the function, a line each: name, version and licence."""
+    """The crates that are compiled into the function, one per line: name, version and licence."""
     options = ["--edges", "normal,no-proc-macro", "--prefix", "none", "--no-dedupe", "--format", "{p}|{l}"]
     return run("cargo", "tree", "--locked", "--target", TARGETS[architecture], *options)
 
@@ -72,10 +73,10 @@ def run(*command, stdout=subprocess.PIPE):
 
 
 def contents(checkout, bootstrap, architecture, crates):
-    """The files of the archive: their names and what is in them."""
+    """The files of the archive: names and contents."""
     paths = [path for pattern in FILES for path in checkout.glob(pattern) if path.is_file()]
     paths = [path.relative_to(checkout) for path in paths]
-    # What tools have left beside the examples.
+    # Files that tools write into the examples.
     paths = [path for path in paths if not {"__pycache__", "node_modules"} & set(path.parts)]
     files = {path.as_posix(): (checkout / path).read_bytes() for path in paths}
     files["Makefile"] = (checkout / "local" / "release.mk").read_bytes()
@@ -86,7 +87,7 @@ def contents(checkout, bootstrap, architecture, crates):
 
 
 def template(text, architecture):
-    """The template, with the compiled function in place of the sources."""
+    """The template, which deploys the compiled function instead of building it."""
     for old, new in [
         (r"      BuildMethod: .*\n      BuildProperties:\n        Binary: .*\n", ""),
         (r"CodeUri: \.\n", "CodeUri: bootstrap.zip\n"),
@@ -94,12 +95,12 @@ def template(text, architecture):
     ]:
         text, found = re.subn(old, new, text)
         if found != 1:
-            sys.exit(f"template.yaml has this {found} times, and not once: {old}")
+            sys.exit(f"template.yaml must match this once, but matches {found} times: {old}")
     return text
 
 
 def materials(checkout, bootstrap, crates):
-    """The bill of materials, in the format of CycloneDX."""
+    """The bill of materials, in CycloneDX format."""
     locked = tomllib.loads((checkout / "Cargo.lock").read_text())["package"]
     checksums = {(crate["name"], crate["version"]): crate.get("checksum") for crate in locked}
     components = []
@@ -116,13 +117,13 @@ def materials(checkout, bootstrap, crates):
         "type": "application",
         "hashes": [{"alg": "SHA-256", "content": hashlib.sha256(bootstrap).hexdigest()}],
     }
-    # Without its optional serial number and time, which would differ each time.
+    # Without the optional serial number and time, which would make each build different.
     bill = {"bomFormat": "CycloneDX", "specVersion": "1.5", "version": 1, "metadata": {"component": function}}
     return json.dumps({**bill, "components": components}, indent=1) + "\n"
 
 
 def sums(files):
-    """The checksums as `sha256sum --check` reads them."""
+    """The checksums, in the format of `sha256sum --check`."""
     return "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in sorted(files.items()))
 
 
@@ -131,11 +132,11 @@ def archive(files, version):
 
 
 def zipped(files):
-    """A zip archive of files: their names, what is in them, and their modes."""
+    """A zip archive of files: names, contents and modes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, (data, mode) in sorted(files.items()):
-            # Its time is 1980, the first that there is.
+            # The default time is 1980, the earliest time of the format.
             entry = zipfile.ZipInfo(name)
             entry.create_system, entry.external_attr, entry.compress_type = (
                 3,
@@ -147,6 +148,6 @@ def zipped(files):
 
 
 if __name__ == "__main__":
-    # Ctrl-C ends it without a traceback.
+    # Lets Ctrl-C end the command without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     main()

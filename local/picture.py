@@ -23,11 +23,11 @@ def keep(terminal):
 
 os.chdir(Path(__file__).resolve().parent.parent)
 if pty.spawn(["make", "demo"], keep):
-    sys.exit("make demo has failed")
-# The first webhook.
+    sys.exit("make demo failed")
+# The picture shows the first webhook only.
 [text] = re.findall(r"\n1  .*?(?=\n2  )", printed.decode().replace("\r", ""), re.DOTALL)
 console = Console(record=True, width=WIDTH, file=StringIO(), force_terminal=True)
 console.print(Text("$ make demo\n"), Text.from_ansi(text), sep="")
-# Without the fonts of another host.
+# Without fonts, which a browser would load from another host.
 svg = re.sub(r"@font-face \{.*?\}\n", "", console.export_svg(title="make demo"), flags=re.DOTALL)
 Path("docs/demo.svg").write_text(svg)

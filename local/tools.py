@@ -1,7 +1,7 @@
 """Installs the tools of the Makefile's targets: `python3 local/tools.py emulators lints`.
 
 Checks the versions of Python and Rust, and installs what local/NAME.txt pins into .tools/NAME, unless it is there.
-Python 3.6 must be able to read this file, to say that it is too old.
+The syntax is that of Python 3.6, so that an old version can print the error.
 """
 
 import re
@@ -17,7 +17,7 @@ PYTHON = (3, 11)
 def check_python():
     if sys.version_info < PYTHON:
         found = sys.version.split()[0]
-        sys.exit(f"Python {found} is too old: 3.11 or newer is needed, make PYTHON=... names another")
+        sys.exit(f"Python {found} is too old: install 3.11 or newer, or set make PYTHON=...")
 
 
 def check_rust():
@@ -38,23 +38,23 @@ def install(name):
     installed = folder / "installed.txt"
     if installed.exists() and installed.read_text() == pins.read_text():
         return
-    print(f"Installing local/{name}.txt into .tools/{name}, which takes a while the first time", flush=True)
+    print(f"Installing local/{name}.txt into .tools/{name}, which can take minutes", flush=True)
     pip = [folder / "bin" / "python", "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
     for command in [
         [sys.executable, "-m", "venv", "--clear", folder],
-        # With --no-deps, because a set may leave out a package that one of its others asks for.
+        # With --no-deps, because a list can leave out a dependency on purpose.
         [*pip, "--no-deps", "--require-hashes", "-r", pins],
     ]:
         if subprocess.call(command) != 0:
-            sys.exit(f"local/{name}.txt could not be installed: the lines above say why")
+            sys.exit(f"local/{name}.txt could not be installed: see the lines above")
     installed.write_text(pins.read_text())
 
 
 if __name__ == "__main__":
-    # Ctrl-C ends it without a traceback.
+    # Lets Ctrl-C end the command without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     check_python()
-    # Operating a deployed stack compiles nothing.
+    # The commands for a deployed stack do not need Rust.
     if sys.argv[1:] != ["operate"]:
         check_rust()
     for name in sys.argv[1:]:

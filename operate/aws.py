@@ -1,4 +1,4 @@
-"""AWS's API: clients that give up in time, and errors as sentences."""
+"""AWS's API: clients with timeouts, and errors as sentences."""
 
 import sys
 
@@ -23,7 +23,7 @@ from botocore.exceptions import (
 
 CONFIG = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 3})
 
-# All that a call can raise.
+# All errors that a call can raise.
 ERRORS = BotoCoreError, ClientError
 
 NO_CREDENTIALS = NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, ProfileNotFound, SSOError
@@ -43,7 +43,7 @@ def client(service, region=None):
 
 
 def sentence(error):
-    """What went wrong, for the person who set up the credentials."""
+    """A sentence that describes `error` to the user."""
     if isinstance(error, NoRegionError):
         return "No AWS region is set: set AWS_DEFAULT_REGION, or a region in your AWS profile."
     if isinstance(error, NO_CREDENTIALS):

@@ -1,4 +1,4 @@
-"""Why a smoke test failed, by what the function and Lambda have logged meanwhile."""
+"""Finds the cause of a failed smoke test in the log of the function and Lambda."""
 
 import time
 
@@ -7,7 +7,7 @@ from operate.line import parse, text
 from operate.log import read_log
 from operate.terminal import Failure, printable
 
-# A line can be read some seconds after it was written.
+# CloudWatch returns a line only some seconds after it was written.
 WAITS_SECONDS = [0, 2, 3, 5, 10]
 
 # This machine's clock may be ahead.
@@ -15,26 +15,26 @@ EARLIER_SECONDS = 60
 
 
 def logged_cause(group, start, task_id):
-    """The cause, as a sentence, in what was logged from `start` (Unix seconds) on."""
+    """The cause, as a sentence, in the log from `start` (Unix seconds) on."""
     for wait in WAITS_SECONDS:
         time.sleep(wait)
         try:
             causes = [cause(message, task_id) for _, message in read_log(group, start - EARLIER_SECONDS)]
         except aws.ERRORS as error:
-            return f"Its log cannot be read. {aws.sentence(error)}"
+            return f"The function's log cannot be read. {aws.sentence(error)}"
         except Failure as failure:
             return f"{failure}"
         for found in filter(None, reversed(causes)):
             return found
-    return f"Nothing in {group} tells more yet."
+    return f"{group} does not contain the cause yet."
 
 
 def cause(message, task_id):
-    """What one line tells of why the function did not start, failed, or could not publish the outcome of `task_id`."""
+    """Why the function did not start, failed, or could not publish the outcome of `task_id`, if `message` says so."""
     if "exec format error" in message or "Runtime.InvalidEntrypoint" in message:
         return (
             "Lambda cannot run the binary: most likely it was built for another architecture than the function has. "
-            "Build it for the stack's parameter Architecture and deploy it again."
+            "Check the line Architectures in template.yaml, build again and deploy again."
         )
     line = parse(message)
     match text(line, "result"):

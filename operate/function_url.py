@@ -1,4 +1,4 @@
-"""The URL of a function: sends a webhook, and says what a response means."""
+"""Sends a webhook to the URL of a function, and explains the response."""
 
 import http.client
 import json
@@ -13,7 +13,7 @@ MAX_SHOWN_CHARACTERS = 200
 
 
 class Unreachable(Failure):
-    """No response has come."""
+    """There is no response."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Response:
     text: str
 
     def field(self, name):
-        """A field of the JSON object that the function responds with, or None."""
+        """A text field of the function's JSON response, or None."""
         try:
             value = json.loads(self.text).get(name)
         except (ValueError, AttributeError):
@@ -31,7 +31,7 @@ class Response:
 
     @property
     def message_id(self):
-        """The id that SNS gave to the message, or None if nothing was published."""
+        """SNS's id of the message, or None if nothing was published."""
         return self.field("messageId") if self.status == 200 else None
 
     def __str__(self):
@@ -61,13 +61,13 @@ class Response:
             case 503 if self.field("error"):
                 return "SNS did not accept the message: `code` in the function's log says why."
             case 503:
-                return "The function was not available: its concurrency is used up, or it ran out of time."
+                return "The function was not available: its concurrency is used up, or it timed out."
             case _:
-                return "The function does not respond so: the URL belongs to something else."
+                return "The function never responds with this status: the URL belongs to something else."
 
 
 class EveryStatus(urllib.request.HTTPErrorProcessor):
-    """Gives each response as it is: no redirect is followed and no status is an exception."""
+    """Returns each response unchanged: follows no redirect, and raises no exception for a status."""
 
     def http_response(self, request, response):
         return response

@@ -1,4 +1,4 @@
-"""One line of the log of a function."""
+"""Reads a line of a function's log."""
 
 import base64
 import json

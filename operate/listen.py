@@ -1,7 +1,7 @@
-"""Shows each outcome that a deployed stack publishes, as it comes: `make listen STACK=pollo-webhook`.
+"""Shows each outcome that a deployed stack publishes: `make listen STACK=pollo-webhook`.
 
-A temporary queue is subscribed to the topic until Ctrl-C. FILTER={"status":["failed"]} is the filter policy of the
-subscription, FORWARD=http://localhost:3000/ gets each outcome by POST, and SAVE=DIR keeps each as a sample event.
+Subscribes a temporary queue to the topic until Ctrl-C. FILTER={"status":["failed"]} sets the filter policy.
+FORWARD=http://localhost:3000/ sends each outcome to that URL by POST. SAVE=DIR saves each outcome as a sample event.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ def main():
 
 
 def end(*_):
-    """Ends it at the first signal. No further one stops what removes the queue."""
+    """Stops listening at the first signal. Ignores further signals, so that the queue is removed."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
@@ -58,7 +58,7 @@ def handle(message, url, folder):
 
 
 def forward(url, body, attributes):
-    """Sends an outcome on. Gives what became of it."""
+    """Forwards an outcome. Returns the result as text."""
     headers = {f"x-pollo-{name}": value.encode() for name, value in attributes.items()}
     try:
         response = post(url, body.encode(), {"Content-Type": "application/json", **headers}, TIMEOUT_SECONDS)
@@ -68,7 +68,7 @@ def forward(url, body, attributes):
 
 
 def save(folder, body, attributes, milliseconds):
-    """Writes an outcome as a sample event without a signature. Gives what became of it."""
+    """Saves an outcome as a sample event without a signature. Returns the result as text."""
     event = json.loads(SAMPLE.read_text())
     event["body"] = body
     headers, request = event["headers"], event["requestContext"]
@@ -76,7 +76,7 @@ def save(folder, body, attributes, milliseconds):
     headers["content-length"] = f"{len(body.encode())}"
     headers["x-webhook-id"] = attributes.get("webhookId", "")
     headers["x-webhook-timestamp"] = attributes.get("webhookTimestamp", "")
-    # When SNS has delivered it, which is some milliseconds after it was received.
+    # The time at which SNS delivered the outcome, some milliseconds after the webhook arrived.
     request["time"] = time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(milliseconds / 1000))
     request["timeEpoch"] = milliseconds
     request["http"]["userAgent"] = "listen"

@@ -1,4 +1,4 @@
-"""The log of a deployed function."""
+"""Reads the log of a deployed function."""
 
 import time
 
@@ -7,12 +7,12 @@ from botocore.exceptions import ClientError
 from operate import aws
 from operate.terminal import Failure
 
-# Longest time that reading takes, in seconds. CloudWatch reads some 10 MB a second.
+# Longest time for reading, in seconds. CloudWatch reads about 10 MB per second.
 READING_SECONDS = 300
 
 
 def read_log(group, start, pattern=""):
-    """What was logged from `start` (Unix seconds) until now and matches `pattern`: pairs of Unix milliseconds and text."""
+    """The lines from `start` (Unix seconds) until now that match `pattern`: pairs of Unix milliseconds and text."""
     deadline = time.monotonic() + READING_SECONDS
     pages = (
         aws.client("logs")

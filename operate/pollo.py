@@ -1,4 +1,4 @@
-"""Pollo's part: keys, read exactly as the function reads them, and webhooks, signed as Pollo's page says."""
+"""Reads keys exactly as the function does, and signs webhooks as Pollo's page describes."""
 
 import base64
 import hashlib
@@ -7,10 +7,10 @@ import re
 import time
 from dataclasses import dataclass, field
 
-# A key with which Pollo does not sign, and that no function has.
+# A key that neither Pollo nor any function has.
 NOBODYS_KEY = "bm9ib2R5IGhhcyB0aGlzIGtleQ=="
 
-# HMAC pads a shorter key with zeros; what is shorter than this can be guessed.
+# A shorter key can be guessed.
 MIN_KEY_BYTES = 16
 
 # White space as Unicode and Rust define it. Python also counts the four information separators.
@@ -24,7 +24,7 @@ class InvalidKey(ValueError):
 def key_texts(secret):
     """The texts of the keys in `secret`, the value of WEBHOOK_SECRET: separated by commas, white space or both.
 
-    Nothing between two commas is a key too: an empty one.
+    Two commas with no text between them contain an empty key.
     """
     return [text for piece in secret.split(",") for text in NO_WHITE_SPACE.findall(piece) or [""]]
 

@@ -1,8 +1,8 @@
-"""Sends every authentic outcome that was not published once more: `make replay STACK=pollo-webhook [SINCE=6h]`.
+"""Sends every authentic outcome that was not published again: `make replay STACK=pollo-webhook [SINCE=6h]`.
 
-The outcomes come from the stack's log, as Pollo has signed them. They are signed anew with the first key in WEBHOOK_SECRET
-and sent to the stack's URL, because nobody but the function may publish. URL=... sends them elsewhere, such as to an HTTP
-API in front of the function. DRY=1 only shows them, and YES=1 answers the question.
+The outcomes come from the stack's log, which has the bodies that Pollo signed. This command signs them with the first
+key in WEBHOOK_SECRET and sends them to the stack's URL, because only the function may publish. URL=... sends them to
+another URL, such as that of an HTTP API. DRY=1 only shows the outcomes. YES=1 sends without asking.
 """
 
 import time
@@ -19,10 +19,10 @@ from operate.unpublished import PATTERN, unpublished
 # The function responds within 8 seconds of its start.
 TIMEOUT_SECONDS = 20
 
-# After these responses, every other webhook would get the same.
+# Every other webhook would get the same of these responses.
 HOPELESS = {401, 403, 404}
 
-# A replay ends when the function or SNS was not available for so many webhooks in a row.
+# A replay stops when the function or SNS was not available for this many webhooks in a row.
 FAILURES_IN_A_ROW = 3
 
 HEADINGS = ["TASK", "STATUS", "REASON", "TRIES", "FIRST TRY (UTC)", "LAST TRY (UTC)"]
@@ -66,7 +66,7 @@ def utc(seconds):
 
 
 def task(outcome):
-    """What an outcome is called."""
+    """The name of an outcome in the output."""
     return printable(outcome.task_id or f"webhook {outcome.webhook_id}")
 
 
@@ -82,7 +82,7 @@ def table(outcomes):
 
 
 def replay(outcomes, url, key):
-    """Sends the outcomes, the oldest first, and says what becomes of each. Gives the number of those published."""
+    """Sends the outcomes, the oldest first, and prints each result. Returns how many were published."""
     published = failures = 0
     for sent, outcome in enumerate(outcomes, start=1):
         label = f"{task(outcome)}  {printable(outcome.status or '-')}"
@@ -90,7 +90,7 @@ def replay(outcomes, url, key):
         try:
             response = post(url, signed.body, signed.headers(), TIMEOUT_SECONDS)
         except Unreachable as unreachable:
-            # It may have been published all the same, which the log will tell.
+            # The outcome may have been published. The next replay finds that in the log.
             print(f"{label}  {unreachable}")
             status = None
         else:
@@ -110,9 +110,9 @@ def replay(outcomes, url, key):
 def webhook(outcome, key):
     """The same bytes, signed now.
 
-    The id is that of Pollo's own webhook: subscribers find it in the attribute `webhookId`, and so recognise what they
-    may have received already, and a later replay finds it in the log. The content type makes Lambda hand the body over in
-    Base64, so that bytes which are not UTF-8 arrive too.
+    Keeps the id of Pollo's webhook: subscribers recognise duplicates by the attribute `webhookId`, and a later replay
+    finds the id in the log. This content type makes Lambda pass the body in Base64, so that bytes that are not UTF-8
+    arrive too.
     """
     replayed = Webhook(outcome.body, key, content_type="application/octet-stream")
     original = outcome.webhook_id or ""

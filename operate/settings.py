@@ -1,4 +1,4 @@
-"""What a command is told, all of it by the environment: make passes on what stands on its command line."""
+"""Reads a command's settings from the environment. make passes its command-line variables through the environment."""
 
 import json
 import os
@@ -68,7 +68,7 @@ def switch(name):
 
 
 def keys():
-    """The texts of the keys in WEBHOOK_SECRET, at least one, all of which the function would take."""
+    """The texts of the keys in WEBHOOK_SECRET: at least one, and only keys that the function accepts."""
     secret = os.environ.get("WEBHOOK_SECRET")
     expected = "expected the Base64 key from Pollo's webhook page, or several separated by commas or white space."
     if not secret:

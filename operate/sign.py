@@ -1,6 +1,7 @@
-"""Signs a webhook as Pollo would: `python3 -m operate.sign curl URL`, or `event` for a function-URL event.
+"""Signs a webhook as Pollo does: `python3 -m operate.sign curl URL`, or `event` for a function-URL event.
 
-The key is in WEBHOOK_SECRET. Several keys give a signature each, as during a key rotation. Needs nothing but Python.
+WEBHOOK_SECRET contains the key. With several keys, the webhook has one signature per key, as during a key rotation.
+Requires only Python.
 """
 
 import argparse
@@ -30,9 +31,9 @@ def arguments():
         form.add_argument("--body", metavar="FILE", help="a file with the whole body, or - for standard input")
         form.add_argument("--webhook-id", help="X-Webhook-Id [default: msg_ and the time]")
         form.add_argument("--timestamp", help="X-Webhook-Timestamp [default: now, in Unix seconds]")
-        form.add_argument("--base64", action="store_true", help="send the body as bytes, which an event has in Base64")
+        form.add_argument("--base64", action="store_true", help="send the body as bytes, in Base64 in an event")
         form.add_argument("--tampered", action="store_true", help="add a space to the body after signing")
-        form.add_argument("--forged", action="store_true", help="sign with a key that nobody has")
+        form.add_argument("--forged", action="store_true", help="sign with a wrong key")
         form.add_argument("--stale", action="store_true", help="sign with a timestamp of an hour ago")
     return parser.parse_args()
 
@@ -61,7 +62,7 @@ def read(options):
 
 
 def sign(options):
-    """The headers of the webhook, and its body."""
+    """The headers and the body of the webhook."""
     texts, body, now = keys(options.forged), read(options), time.time()
     webhook = Webhook(
         body,
@@ -84,7 +85,7 @@ def text(body):
 
 
 def event(options, headers, body):
-    """The event that a function URL makes of the webhook, in payload format 2.0."""
+    """The event of a function URL for the webhook, in payload format 2.0."""
     timestamp = options.timestamp or ""
     received = datetime.now(UTC)
     if timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 10:
@@ -124,7 +125,7 @@ def curl(options, headers, body):
     """A command for a POSIX shell."""
     words = [word for name, value in headers.items() for word in ["-H", f"{name}: {value}"]]
     command = ["curl", "-sS", "-i", options.url, *words]
-    # A word of a shell is text without NUL.
+    # An argument of a command cannot contain NUL.
     if not options.base64 and b"\0" not in body:
         return shlex.join([*command, "--data-raw", text(body)])
     return f"echo {base64.b64encode(body).decode()} | base64 -d | {shlex.join([*command, '--data-binary', '@-'])}"

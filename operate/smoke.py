@@ -1,7 +1,7 @@
-"""Tries a deployed function: `make smoke STACK=pollo-webhook`, or URL=..., with its key or keys in WEBHOOK_SECRET.
+"""Tests a deployed function: `make smoke STACK=pollo-webhook`, or URL=..., with its key or keys in WEBHOOK_SECRET.
 
-Sends a success signed with each key, which the function must publish, and a forged one, which it must reject. YES=1 answers
-the question. Only with STACK can it look at the topic and the log.
+Sends a success signed with each key, which the function must publish, and a forged one, which the function must reject.
+YES=1 sends without asking. With STACK, also checks the topic's subscriptions and searches the log for causes.
 """
 
 import secrets
@@ -18,7 +18,7 @@ from operate.unpublished import SMOKE
 # The function responds within 8 seconds of its start.
 TIMEOUT_SECONDS = 10
 
-# What the function's log says more about.
+# For these responses, the function's log has the cause.
 EXPLAINED_IN_THE_LOG = {500, 502, 503}
 
 
@@ -36,7 +36,7 @@ def main():
     task_id = f"{SMOKE}{time.time_ns()}"
     print(
         f"Sends a success of the task {task_id} to {url}. Every subscriber receives it, unless its filter policy "
-        f"leaves {SMOKE} out.\nThen sends a forged one, which can raise the alarm on unverified webhooks."
+        f"excludes {SMOKE}.\nThen sends a forged one, which can raise the alarm UnverifiedWebhooks."
     )
     terminal.confirm("Send them?", yes)
     body = f'{{"taskId":"{task_id}","status":"succeed"}}'.encode()
@@ -61,11 +61,11 @@ def main():
 
 
 def warn_of_no_subscription(topic_arn):
-    """Says so if nobody receives what is published."""
+    """Prints a warning if the topic has no confirmed subscription."""
     try:
         sns = aws.client("sns", region=topic_arn.split(":")[3])
         pages = sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic_arn)
-        # Others have `PendingConfirmation` or `Deleted` in place of an ARN.
+        # Other subscriptions have `PendingConfirmation` or `Deleted` instead of an ARN.
         confirmed = any(
             subscription["SubscriptionArn"].startswith("arn:")
             for page in pages
@@ -76,8 +76,8 @@ def warn_of_no_subscription(topic_arn):
         return
     if not confirmed:
         print(
-            f"Warning: {topic_arn} has no confirmed subscription. SNS accepts a message all the same, and nobody receives "
-            "it: subscribe before Pollo gets the URL."
+            f"Warning: {topic_arn} has no confirmed subscription. SNS accepts messages, but nobody receives them: "
+            "subscribe before Pollo gets the URL."
         )
 
 

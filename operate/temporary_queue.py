@@ -1,4 +1,4 @@
-"""A queue that gets what a topic publishes for as long as somebody listens."""
+"""A temporary queue that receives the messages of a topic."""
 
 import contextlib
 import json
@@ -10,16 +10,16 @@ import time
 from operate import aws
 from operate.terminal import Failure
 
-# Ten messages are handled before they become visible again. What a killed listener has left is soon empty.
+# In seconds. Ten messages are handled before they become visible again. A queue of a killed listener is soon empty.
 ATTRIBUTES = {"VisibilityTimeout": "300", "MessageRetentionPeriod": "900", "SqsManagedSseEnabled": "true"}
 
-# A listener renews this tag. Where it does not change, nobody listens any more: no two clocks are compared.
+# A listener renews this tag. If the tag does not change, its listener is gone. This does not compare clocks.
 HEARTBEAT, HEARTBEAT_SECONDS, DEAD_SECONDS = "heartbeat", 2, 10
 
 
 @contextlib.contextmanager
 def subscribed(stack, topic, filter_policy):
-    """Subscribes a queue to the topic, and removes it at the end, whatever ends it. Gives what arrives."""
+    """Subscribes a queue to the topic, and removes both after the block. Yields the iterator of the messages."""
     sns, sqs = aws.client("sns", region=topic.split(":")[3]), aws.client("sqs")
     # A queue's name has up to 80 characters.
     prefix = f"pollo-webhook-listen-{stack[:50]}-"
@@ -31,7 +31,7 @@ def subscribed(stack, topic, filter_policy):
         try:
             remove(sns, sqs, topic, name)
         except aws.ERRORS as error:
-            left = f"The queue {name} may be left: the next `make listen` removes it."
+            left = f"The queue {name} may still exist: the next `make listen` removes it."
             raise Failure(f"{aws.sentence(error)}\n{left}") from None
 
 
@@ -64,14 +64,14 @@ def renew(sqs, url):
 
 
 def messages(sqs, url):
-    """Each message as it comes, as SQS gives it. It is deleted when the next one is asked for."""
+    """Yields each message as SQS returns it, and deletes it before the next one."""
     names = {"MessageAttributeNames": ["All"], "MessageSystemAttributeNames": ["SentTimestamp"]}
     while True:
         try:
             received = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=5, **names)
         except sqs.exceptions.QueueDoesNotExist:
             raise Failure(
-                "The queue is gone: another listener took this one for dead, or somebody deleted it."
+                "The queue was deleted: another listener found no heartbeat of this one, or someone deleted the queue."
             ) from None
         for message in received.get("Messages", []):
             yield message
@@ -79,16 +79,16 @@ def messages(sqs, url):
 
 
 def remove_leftovers(sns, sqs, topic, prefix):
-    """Removes what killed listeners have left, and nothing of those that listen."""
+    """Removes the queues and subscriptions of killed listeners, but not those of running ones."""
     pages = sqs.get_paginator("list_queues").paginate(QueueNamePrefix=prefix)
     names = {url.rpartition("/")[2] for page in pages for url in page.get("QueueUrls", [])}
     endpoints = {endpoint for endpoint, _ in subscriptions(sns, topic)}
-    # Not those of a stack whose name begins with this one's.
+    # The prefix also matches queues of a stack whose name begins with this one's.
     names = [name for name in names | endpoints if re.fullmatch(f"{re.escape(prefix)}[0-9a-f]{{8}}", name)]
-    # SQS lists a queue for up to a minute after its end.
+    # SQS lists a queue for up to a minute after its deletion.
     silent = {name: last for name in names if (last := heartbeat(sqs, name)) is not None or name in endpoints}
     if silent:
-        print(f"Found {', '.join(silent)}: looks for {DEAD_SECONDS} seconds at most whether somebody listens there")
+        print(f"Found {', '.join(silent)}: checking for up to {DEAD_SECONDS} seconds whether a listener still runs")
     deadline = time.monotonic() + DEAD_SECONDS
     while silent and time.monotonic() < deadline:
         time.sleep(HEARTBEAT_SECONDS / 4)
@@ -115,7 +115,7 @@ def subscriptions(sns, topic):
 
 
 def remove(sns, sqs, topic, name):
-    """Removes the subscription first, so that SNS never delivers to a queue that is gone."""
+    """Removes the subscription first, so that SNS never delivers to a deleted queue."""
     for endpoint, arn in subscriptions(sns, topic):
         if endpoint == name:
             sns.unsubscribe(SubscriptionArn=arn)

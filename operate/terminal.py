@@ -1,4 +1,4 @@
-"""How a command speaks with the person who runs it: sentences, one question, an exit status."""
+"""The output of a command: sentences, a question and the exit status."""
 
 import os
 import sys
@@ -7,12 +7,12 @@ from operate import aws
 
 
 class Failure(Exception):
-    """Why a command cannot go on, as a sentence."""
+    """Why a command cannot continue, as a sentence."""
 
 
 def run(main):
-    """Runs `main`, which gives the exit status, and exits with a sentence instead of a traceback."""
-    # A line is shown when it is printed, also through a pipe, and in any locale.
+    """Runs `main`, which returns the exit status, and exits with a sentence instead of a traceback."""
+    # Prints each line at once, even into a pipe, and in any locale.
     sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
     try:
         sys.exit(main())
@@ -24,27 +24,27 @@ def run(main):
         print("\nInterrupted.", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
-        # Nobody reads any more. Python would try once more when it exits.
+        # The reader of the output is gone. Without this, Python would write again when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
 
 
 def confirm(question, yes):
-    """Asks on the terminal, unless `yes` has answered already. Raises Failure if the answer is not yes."""
+    """Asks on the terminal, unless `yes` is set. Raises Failure if the user does not confirm."""
     if yes:
         return
     if not (sys.stdin and sys.stdin.isatty()):
         raise Failure("Nothing was sent: there is no terminal to ask on. Run it in one, or set YES=1.")
     try:
-        answer = input(f"{question} [y/N] ")
+        reply = input(f"{question} [y/N] ")
     except EOFError:
-        answer = ""
-    if answer.strip().lower() not in {"y", "yes"}:
+        reply = ""
+    if reply.strip().lower() not in {"y", "yes"}:
         raise Failure("Nothing was sent.")
 
 
 def printable(text):
-    """`text` without anything that a terminal could take for a command."""
+    """`text` without characters that a terminal could interpret as commands."""
     return text if text.isprintable() else ascii(text)
 
 

@@ -1,10 +1,10 @@
-"""Which authentic outcomes were not published, by what the function has logged."""
+"""Finds authentic outcomes that were not published in the function's log."""
 
 from dataclasses import dataclass, field
 
 from operate.line import parse, text, verified_body
 
-# What the function says of an authentic webhook that it did not publish.
+# The results of authentic webhooks that were not published.
 NOT_PUBLISHED = [
     "not_published",
     "timestamp_outside_tolerance",
@@ -16,7 +16,7 @@ NOT_PUBLISHED = [
 # Selects the lines that `unpublished` reads, in CloudWatch's filter pattern syntax.
 PATTERN = "{ " + " || ".join(f'$.result = "{result}"' for result in ["published", *NOT_PUBLISHED]) + " }"
 
-# How the task ids of smoke tests begin. Pollo knows none of these tasks.
+# The prefix of the task ids of smoke tests, which are not tasks of Pollo.
 SMOKE = "smoke-"
 
 
@@ -36,7 +36,7 @@ class Outcome:
     webhook_ids: set = field(default_factory=set)
 
     def failed(self, time, line, body):
-        """Counts one more try, which has left `line`."""
+        """Counts a failed try, which `line` describes."""
         self.last_try = time
         self.tries += 1
         code = text(line, "code")
@@ -48,11 +48,11 @@ class Outcome:
 
 
 def unpublished(messages):
-    """The outcomes that were not published: from `messages`, pairs of Unix milliseconds and text, the oldest first.
+    """The outcomes that were not published, from `messages`: pairs of Unix milliseconds and text, the oldest first.
 
-    A task with its status is one outcome, however often Pollo has sent it, and it is published if any of its tries was.
-    An outcome without a task id or a status is identified by its body. The line `published` has no body, so such an
-    outcome is recognised by its webhook's id once a replay has published it.
+    A task with its status is one outcome, no matter how often Pollo sent it. It is published if any try was published.
+    An outcome without a task id or a status is identified by its body. The line `published` has no body, so after a
+    replay, such an outcome is recognised by its webhook's id.
     """
     outcomes, published, published_webhooks = {}, set(), set()
     for time, message in messages:

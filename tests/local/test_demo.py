@@ -161,7 +161,7 @@ def test_a_message_without_a_line_in_the_log_is_shown_on_its_own(run):
 
 def test_ctrl_c_ends_it_and_leaves_the_ports_free(run):
     run.process.send_signal(signal.SIGINT)
-    run.read_until(lambda shown: shown.endswith("\nEverything is down.\n"))
+    run.read_until(lambda shown: shown.endswith("\nEverything is stopped.\n"))
     assert run.process.wait(PATIENCE) == 0
     for port in run.ports.values():
         socket.create_server((ADDRESS, int(port))).close()

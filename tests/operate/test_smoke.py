@@ -124,7 +124,7 @@ def test_without_a_stack_502_points_to_the_log(stack, function):
 def test_a_log_that_cannot_be_read_is_said(stack, function):
     function.respond = lambda _: (502, b"")
     status, printed = stack.run("smoke", YES="1", AWS_ENDPOINT_URL_CLOUDWATCH_LOGS="http://127.0.0.1:1")
-    assert "Its log cannot be read. AWS cannot be reached: " in printed
+    assert "The function's log cannot be read. AWS cannot be reached: " in printed
     assert status == 1
 
 
