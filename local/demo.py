@@ -172,7 +172,6 @@ def show_further(sns, function, queues):
 
 
 def main():
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     stay = sys.argv[1:] == ["--stay"]
     # Checked before the build, which can take minutes.
     lambda_port, sns_port = ports() if stay else (None, None)

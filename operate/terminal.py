@@ -1,6 +1,7 @@
 """The output of a command: sentences, a question and the exit status."""
 
 import os
+import signal
 import sys
 
 from operate import aws
@@ -12,6 +13,7 @@ class Failure(Exception):
 
 def run(main):
     """Runs `main`, which returns the exit status, and exits with a sentence instead of a traceback."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # Prints each line at once, even into a pipe, and in any locale.
     sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
     try:

@@ -93,7 +93,7 @@ def test_the_template_differs_from_the_source_only_in_where_the_code_is(files):
             "+      CodeUri: bootstrap.zip",
             *lines,
         ]
-    with pytest.raises(SystemExit, match="template.yaml has this 0 times"):
+    with pytest.raises(SystemExit, match="but matches 0 times"):
         package.template(released, "x86_64")
 
 

@@ -38,6 +38,18 @@ def test_on_a_terminal_it_asks(stack, function, answer, sent):
     assert (len(function.requests), ran.returncode) == (sent, 0 if sent else 1)
 
 
+@pytest.mark.parametrize("command", ["listen", "replay", "smoke"])
+def test_an_interrupt_during_the_imports_leaves_no_traceback(stack, tmp_path, command):
+    (tmp_path / "boto3.py").write_text("import time\nprint('importing', flush=True)\ntime.sleep(60)\n")
+    process = subprocess.Popen(
+        **stack.process(command, PYTHONPATH=str(tmp_path)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert process.stdout.readline() == "importing\n"
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60)[0] == ""
+    assert process.returncode == -signal.SIGINT
+
+
 def test_an_interrupt_ends_it_with_a_word(stack, function):
     asked, finished = threading.Event(), threading.Event()
 
