@@ -1,8 +1,8 @@
 """Builds the archive of a release: `make package`, or `python3 -m local.package arm64` with cargo-lambda on the PATH.
 
 The archive has everything that a deployment needs: the compiled function, the template that deploys it, the operator's
-commands and the documentation. The same sources and compiler give the same bytes, because the archive has no times, file
-order or modes of this machine.
+commands and the documentation. The same sources and compiler give the same bytes, because the archive has no times, no
+file order and no modes of this machine.
 """
 
 import hashlib
@@ -95,7 +95,7 @@ def template(text, architecture):
     ]:
         text, found = re.subn(old, new, text)
         if found != 1:
-            sys.exit(f"template.yaml must match this once, but matches {found} times: {old}")
+            sys.exit(f"template.yaml has this {found} times; expected once: {old}")
     return text
 
 
