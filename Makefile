@@ -6,7 +6,8 @@ PYTHON ?= python3
 help:
 	@echo 'Try it'
 	@echo '  make local      runs the function with emulators of Lambda, SNS and SQS, until Ctrl-C'
-	@echo '                  (LAMBDA_PORT=9000 SNS_PORT=4100 WEBHOOK_TOLERANCE_SECONDS=0)'
+	@echo '                  (LAMBDA_PORT=9000 SNS_PORT=4100 WEBHOOK_TOLERANCE_SECONDS=0;'
+	@echo '                  WEBHOOK_SECRET is your key instead of the test key)'
 	@echo '  make demo       runs the same with three webhooks, and exits'
 	@echo
 	@echo 'Test it (.ci/run runs all of these)'
