@@ -53,10 +53,7 @@ def ports():
             except OSError as error:
                 used.append(f"{name}={text} ({os.strerror(error.errno)})")
     if used:
-        raise Failure(
-            f"{' and '.join(used)} cannot be used: stop the program that uses it, such as another `make local`, or set "
-            "another port."
-        )
+        raise Failure(f"{' and '.join(used)} cannot be used: stop the program that uses it, or set another port.")
     return numbers
 
 

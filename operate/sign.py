@@ -1,7 +1,6 @@
 """Signs a webhook as Pollo does: `python3 -m operate.sign curl URL`, or `event` for a function-URL event.
 
-WEBHOOK_SECRET contains the key. With several keys, the webhook has one signature per key, as during a key rotation.
-Requires only Python.
+WEBHOOK_SECRET contains the key. Several keys make one signature each, as during a key rotation. Requires only Python.
 """
 
 import argparse

@@ -71,7 +71,7 @@ def messages(sqs, url):
             received = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=5, **names)
         except sqs.exceptions.QueueDoesNotExist:
             raise Failure(
-                "The queue was deleted: another listener found no heartbeat of this one, or someone deleted the queue."
+                "The queue was deleted, by someone or by a listener that found no heartbeat of this one."
             ) from None
         for message in received.get("Messages", []):
             yield message

@@ -1,5 +1,4 @@
-//! Any values of the three headers, one per line: id, timestamp, signature. An `@` in the signature is replaced with
-//! the correct MAC.
+//! Any values of the three headers, one per line: id, timestamp, signature. `@` in the signature becomes the right MAC.
 
 #![no_main]
 

@@ -8,8 +8,7 @@ use fuzz::{allocated, sign};
 use libfuzzer_sys::{Corpus, fuzz_target};
 use pollo_webhook::{KeyError, Verifier, Webhook};
 
-/// Most bytes that a text may allocate in total: a constant, and a part per byte of the text. Twice the highest
-/// measured values, which were those of many keys of one byte.
+/// Most bytes that a text may allocate: a constant and a part per byte, twice the highest values measured.
 const ALLOCATED_ALWAYS: usize = 4 << 10;
 const ALLOCATED_PER_BYTE: usize = 256;
 
