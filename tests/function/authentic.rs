@@ -1,50 +1,51 @@
-//! No authentic outcome vanishes: whatever keeps it from the topic, the log has it whole.
+//! No authentic outcome is lost: if it is not published, the log contains all of it.
 
 use serde_json::{Value, json};
 
-use crate::function::{Answer, Function};
+use crate::function::{Function, Response};
 use crate::pollo::{NOW, base64_event, event, event_at};
 use crate::sns::Reply;
 
 const LOST: &str = "{\"taskId\":\"cmLOST\",\"status\":\"succeed\",\r\n\
                     \"generations\":[{\"id\":\"g1\",\"url\":\"https:\\/\\/a.example\\/1.mp4\"}],\"failMsg\":\"\u{e9}\"}";
 
-/// The largest body that a line repeats: 256 KiB.
+/// The largest body that is logged: 256 KiB.
 const LOGGED: usize = 262_144;
 
-/// An outcome of so many bytes.
+/// An outcome of this size.
 fn outcome_of(bytes: usize) -> String {
     format!("{LOST}{}", " ".repeat(bytes - LOST.len()))
 }
 
 /// A correctly signed event with this timestamp, received at [`NOW`].
-async fn receive(timestamp: &str, body: &str) -> Answer {
+async fn receive(timestamp: &str, body: &str) -> Response {
     Function::start(&[Reply::Accept]).await.receive(&event_at(timestamp, body)).await
 }
 
-/// The sender is told what is wrong, and so is the log, with these fields beside.
-fn is_refused(answer: Answer, status: u16, result: &str, error: &str, fields: Value) {
-    assert_eq!((answer.status, answer.body), (status, json!({ "error": error })));
+/// The response and the log line name the error. The log line also has these fields.
+fn is_rejected(response: Response, status: u16, result: &str, error: &str, fields: Value) {
+    assert_eq!((response.status, response.body), (status, json!({ "error": error })));
     let mut line = fields;
     line["level"] = json!("WARN");
     line["result"] = json!(result);
     line["httpStatus"] = json!(status);
     line["webhookId"] = json!("msg_1");
     line["detail"] = json!(error);
-    assert_eq!(answer.log, line);
+    assert_eq!(response.log, line);
 }
 
 #[tokio::test]
-async fn a_late_outcome_is_401_and_logged_whole_with_its_age_rounded_away_from_the_tolerance() {
+async fn rejects_a_late_outcome_with_401_and_logs_it_with_its_age() {
+    // Fractions of a second are rounded away from zero.
     for (timestamp, age) in [
         ("1767225200", 400_i64),
         ("1767225299999", 301),
         ("1767225900001", -301),
         ("2026-01-01T01:00:00.5Z", -3601),
-        // The largest number that is read, in milliseconds.
+        // The largest number that can be read, in milliseconds.
         ("18446744073709551615", -18_446_742_306_483_952),
     ] {
-        is_refused(
+        is_rejected(
             receive(timestamp, LOST).await,
             401,
             "timestamp_outside_tolerance",
@@ -57,9 +58,9 @@ async fn a_late_outcome_is_401_and_logged_whole_with_its_age_rounded_away_from_t
 }
 
 #[tokio::test]
-async fn an_outcome_with_an_unreadable_timestamp_is_400_and_logged_whole() {
+async fn rejects_an_unreadable_timestamp_with_400_and_logs_the_outcome() {
     for timestamp in ["1795600489.431", "yesterday"] {
-        is_refused(
+        is_rejected(
             receive(timestamp, LOST).await,
             400,
             "timestamp_unreadable",
@@ -70,7 +71,7 @@ async fn an_outcome_with_an_unreadable_timestamp_is_400_and_logged_whole() {
 }
 
 #[tokio::test]
-async fn what_is_not_an_outcome_is_422_and_logged_whole_with_what_can_be_read_of_it() {
+async fn rejects_a_body_that_is_not_an_outcome_with_422_and_logs_it() {
     const NO_TASK_ID: &str = "taskId is not a string of 1 to 256 bytes without control characters";
     const UNKNOWN_STATUS: &str = "status is neither succeed nor failed";
     const REPEATED_KEY: &str = "body repeats a key";
@@ -86,7 +87,7 @@ async fn what_is_not_an_outcome_is_422_and_logged_whole_with_what_can_be_read_of
             json!({ "taskId": "t1", "status": "succeed" }),
             REPEATED_KEY,
         ),
-        // Which of the two counts would be for each reader to guess.
+        // JSON parsers differ in which of two equal keys they use.
         (
             r#"{"taskId":"t1","taskId":"t2","taskId":"t3","status":"failed"}"#,
             json!({ "status": "failed" }),
@@ -100,12 +101,12 @@ async fn what_is_not_an_outcome_is_422_and_logged_whole_with_what_can_be_read_of
         fields["webhookTimestamp"] = json!(timestamp);
         fields["body"] = json!(body);
         let error = format!("not a task outcome: {why}");
-        is_refused(receive(&timestamp, body).await, 422, "not_an_outcome", &error, fields);
+        is_rejected(receive(&timestamp, body).await, 422, "not_an_outcome", &error, fields);
     }
 }
 
 #[tokio::test]
-async fn a_body_that_is_not_text_is_logged_as_base64() {
+async fn logs_a_binary_body_as_base64() {
     let function = Function::start(&[Reply::Accept]).await;
     for (body, base64) in [(&b"{\"taskId\":\"\xe9\"}"[..], "eyJ0YXNrSWQiOiLpIn0="), (b"\0\x1b", "ABs=")] {
         let log = function.receive(&base64_event(body)).await.log;
@@ -115,8 +116,8 @@ async fn a_body_that_is_not_text_is_logged_as_base64() {
 }
 
 #[tokio::test]
-async fn a_body_of_more_than_256_kib_is_counted_and_not_logged() {
-    let refusing = Function::start(&[Reply::Http(403, "")]).await;
+async fn logs_only_the_length_of_a_body_over_256_kib() {
+    let rejecting = Function::start(&[Reply::Http(403, "")]).await;
     let now = NOW.to_string();
     for (result, timestamp, end) in [
         ("not_published", &*now, ""),
@@ -125,9 +126,9 @@ async fn a_body_of_more_than_256_kib_is_counted_and_not_logged() {
         ("not_an_outcome", &now, "}"),
     ] {
         let (largest, larger) = (outcome_of(LOGGED - end.len()) + end, outcome_of(LOGGED + 1 - end.len()) + end);
-        let log = refusing.receive(&event_at(timestamp, &largest)).await.log;
+        let log = rejecting.receive(&event_at(timestamp, &largest)).await.log;
         assert_eq!((&log["result"], &log["body"], &log["bodyBytes"]), (&json!(result), &json!(largest), &Value::Null));
-        let log = refusing.receive(&event_at(timestamp, &larger)).await.log;
+        let log = rejecting.receive(&event_at(timestamp, &larger)).await.log;
         assert_eq!((&log["result"], &log["bodyBytes"]), (&json!(result), &json!(LOGGED + 1)));
         assert_eq!((&log["body"], &log["bodyBase64"]), (&Value::Null, &Value::Null));
         if end.is_empty() {
@@ -137,7 +138,7 @@ async fn a_body_of_more_than_256_kib_is_counted_and_not_logged() {
 }
 
 #[tokio::test]
-async fn no_line_exceeds_what_cloudwatch_takes() {
+async fn no_log_line_exceeds_the_cloudwatch_limit() {
     let function = Function::start(&[Reply::Accept]).await;
     for byte in [b'"', b'\\', b'\n', b'\0', 0x1f, 0x7f, 0xff] {
         let line = function.receive(&base64_event(&[byte; LOGGED])).await.log.to_string();
@@ -147,13 +148,13 @@ async fn no_line_exceeds_what_cloudwatch_takes() {
 }
 
 #[tokio::test]
-async fn a_body_may_fill_what_its_attributes_leave_and_with_a_byte_more_it_is_413_with_its_task() {
+async fn rejects_a_message_over_the_sns_limit_with_413() {
     let attributes = ["status", "succeed", "taskId", "cmLOST", "webhookId", "msg_1", "webhookTimestamp", "1767225600"];
     let most = 1_048_576 - attributes.concat().len() - 4 * "String".len();
     let function = Function::start(&[Reply::Accept]).await;
     let body = outcome_of(most);
     assert_eq!(function.receive(&event(&body)).await.status, 200);
-    is_refused(
+    is_rejected(
         function.receive(&event(&outcome_of(most + 1))).await,
         413,
         "too_large",

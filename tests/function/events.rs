@@ -1,4 +1,4 @@
-//! The sample events, and what `events/expected.json` expects of each.
+//! Sends the sample events and compares the results with `events/expected.json`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,15 +17,15 @@ fn expected() -> Map<String, Value> {
 }
 
 #[tokio::test]
-async fn each_gets_the_expected_response_and_line() {
+async fn each_event_gets_the_expected_response_and_log_line() {
     let function = Function::start(&[Reply::Accept]).await;
     let untimed = Function::with(&[Reply::Accept], &[("WEBHOOK_TOLERANCE_SECONDS", "0")]).await;
     for (file, expected) in expected() {
         let event = read(&file);
-        let answer = function.receive(&event).await;
-        assert_eq!(answer.status, expected["status"], "{file}");
+        let response = function.receive(&event).await;
+        assert_eq!(response.status, expected["status"], "{file}");
         for (field, value) in expected["log"].as_object().unwrap() {
-            assert_eq!(answer.log[field], *value, "{field} of {file}");
+            assert_eq!(response.log[field], *value, "{field} of {file}");
         }
         let without_tolerance = expected.get("statusWithoutTolerance").unwrap_or(&expected["status"]);
         assert_eq!(untimed.receive(&event).await.status, *without_tolerance, "{file}");
@@ -33,7 +33,7 @@ async fn each_gets_the_expected_response_and_line() {
 }
 
 #[test]
-fn each_has_an_expectation() {
+fn each_event_is_in_expected_json() {
     let files = fs::read_dir("events").unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let events: BTreeSet<String> = files.filter(|file| file.ends_with(".json") && file != "expected.json").collect();
     assert_eq!(events, expected().into_iter().map(|(file, _)| file).collect());

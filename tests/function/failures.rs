@@ -1,4 +1,4 @@
-//! SNS failing, each way for ever and once. The answer is out within 8 s, and it is never 200 without a message id.
+//! Failures of SNS, lasting and single. The response comes within 8 s, and is 200 only with a message id of SNS.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
 
-use crate::function::{Answer, Function};
+use crate::function::{Function, Response};
 use crate::pollo::{SUCCEED, event};
 use crate::sns::Reply;
 
@@ -25,26 +25,25 @@ macro_rules! error {
 }
 
 const INTERNAL: Reply = Reply::Http(500, error!("InternalError", "internal"));
-const REFUSED: Reply = Reply::Http(403, error!("AuthorizationError", "not authorized to perform SNS:Publish"));
+const REJECTED: Reply = Reply::Http(403, error!("AuthorizationError", "not authorized to perform SNS:Publish"));
 const NO_TOPIC: Reply = Reply::Http(404, error!("NotFound", "Topic does not exist"));
 const NO_MESSAGE_ID: Reply = Reply::Http(200, "<PublishResponse><PublishResult></PublishResult></PublishResponse>");
 const EMPTY_MESSAGE_ID: Reply =
     Reply::Http(200, "<PublishResponse><PublishResult><MessageId></MessageId></PublishResult></PublishResponse>");
-const HALF_AN_ANSWER: &[u8] =
+const HALF_A_RESPONSE: &[u8] =
     b"HTTP/1.1 200 OK\r\nContent-Length: 400\r\n\r\n<PublishResponse><PublishResult><MessageId>m";
 
-/// Each way of failing, its code and a part of its detail in the log, and the attempts that the outcome is given. One
-/// attempt is enough where SNS means it.
+/// Each failure, its code and a part of its detail in the log, and the number of attempts. Permanent errors get one.
 pub const FAILURES: &[(Reply, &str, &str, usize)] = &[
     (INTERNAL, "InternalError", "internal", 3),
     (Reply::Http(503, ""), "NoErrorCode", "HTTP status 503", 3),
     (Reply::Http(400, error!("ThrottlingException", "rate exceeded")), "ThrottlingException", "rate exceeded", 3),
     (Reply::Http(429, ""), "NoErrorCode", "HTTP status 429", 3),
     (Reply::Reset, "DispatchFailure", "io error", 3),
-    (Reply::CutShort(HALF_AN_ANSWER), "UnreadableResponse", "response error", 3),
-    (Reply::Bytes(HALF_AN_ANSWER), "Timeout", "timed out", 3),
+    (Reply::CutShort(HALF_A_RESPONSE), "UnreadableResponse", "response error", 3),
+    (Reply::Bytes(HALF_A_RESPONSE), "Timeout", "timed out", 3),
     (Reply::Bytes(b""), "Timeout", "timed out", 3),
-    (REFUSED, "AuthorizationError", "not authorized to perform SNS:Publish", 1),
+    (REJECTED, "AuthorizationError", "not authorized to perform SNS:Publish", 1),
     (NO_TOPIC, "NotFound", "Topic does not exist", 1),
     (Reply::Http(200, "<html>hello"), "UnreadableResponse", "error parsing XML", 1),
     (Reply::Bytes(b"SSH-2.0-OpenSSH_9.2\r\n"), "DispatchFailure", "dispatch failure", 1),
@@ -52,20 +51,20 @@ pub const FAILURES: &[(Reply, &str, &str, usize)] = &[
     (EMPTY_MESSAGE_ID, "NoMessageId", "SNS responded without a message id", 1),
 ];
 
-/// The sender is asked to come again, and the line has all that is needed to publish the outcome later.
-fn is_not_published(mut answer: Answer, code: &str, part_of_detail: &str) {
-    assert_eq!(answer.status, 503, "{}", answer.log);
-    assert_eq!(answer.body, json!({ "error": "the outcome could not be published, send it again" }));
-    assert_eq!(answer.headers["retry-after"], "30");
-    assert!(answer.took < WORST, "{:?}", answer.took);
-    let line = answer.log.as_object_mut().unwrap();
+/// The response asks for a retry. The log line has everything that is needed to publish the outcome later.
+fn is_not_published(mut response: Response, code: &str, part_of_detail: &str) {
+    assert_eq!(response.status, 503, "{}", response.log);
+    assert_eq!(response.body, json!({ "error": "the outcome could not be published, send it again" }));
+    assert_eq!(response.headers["retry-after"], "30");
+    assert!(response.took < WORST, "{:?}", response.took);
+    let line = response.log.as_object_mut().unwrap();
     let detail = line.remove("detail").unwrap();
     assert!(detail.as_str().unwrap().contains(part_of_detail), "{detail}");
     let took = line.remove("snsMilliseconds").unwrap().as_u64().unwrap();
-    // All attempts are waited for, and the log says for how long.
+    // The logged time includes all attempts.
     assert!(took >= 6_000 || code != "Timeout", "{took} ms are logged");
     assert_eq!(
-        answer.log,
+        response.log,
         json!({
             "level": "ERROR", "result": "not_published", "httpStatus": 503, "webhookId": "msg_1",
             "taskId": "cm9ap1d4e0001", "status": "succeed", "code": code, "webhookTimestamp": "1767225600",
@@ -75,18 +74,18 @@ fn is_not_published(mut answer: Answer, code: &str, part_of_detail: &str) {
 }
 
 #[tokio::test]
-async fn a_failure_that_lasts_is_503_after_its_attempts() {
+async fn a_lasting_failure_leads_to_503_after_all_attempts() {
     let all = FAILURES.iter().map(|&(failure, code, detail, attempts)| async move {
         let function = Function::start(&[failure]).await;
         is_not_published(function.receive(&event(SUCCEED)).await, code, detail);
         assert_eq!(function.sns.calls().len(), attempts, "{code}: {detail}");
     });
-    // At the same time, because some are waited for.
+    // In parallel, because some of them take seconds.
     all.collect::<JoinSet<()>>().join_all().await;
 }
 
 #[tokio::test]
-async fn a_failure_that_passes_is_200_from_the_next_call() {
+async fn the_call_after_a_single_failure_succeeds() {
     let all = FAILURES.iter().map(|&(failure, code, detail, attempts)| async move {
         let function = Function::start(&[failure, Reply::Accept]).await;
         if attempts == 1 {
@@ -98,15 +97,15 @@ async fn a_failure_that_passes_is_200_from_the_next_call() {
 }
 
 async fn is_published_by_the_second_call(function: &Function) {
-    let answer = function.receive(&event(SUCCEED)).await;
-    assert_eq!((answer.status, answer.body), (200, json!({ "messageId": "message-2" })), "{}", answer.log);
-    assert!(answer.took < WORST, "{:?}", answer.took);
+    let response = function.receive(&event(SUCCEED)).await;
+    assert_eq!((response.status, response.body), (200, json!({ "messageId": "message-2" })), "{}", response.log);
+    assert!(response.took < WORST, "{:?}", response.took);
     assert_eq!(function.sns.calls().len(), 2);
 }
 
-/// Codes of SNS, of KMS behind it, and of AWS in general.
+/// The codes are from SNS, from KMS and from AWS in general.
 #[tokio::test]
-async fn throttling_by_any_name_is_tried_again() {
+async fn retries_every_throttling_code() {
     for code in [
         "Throttled",
         "ThrottledException",
@@ -127,8 +126,8 @@ async fn throttling_by_any_name_is_tried_again() {
 }
 
 #[tokio::test]
-async fn nobody_at_the_endpoint_is_503() {
-    // A socket that is bound and does not listen: nobody else gets its port, and a connection is refused.
+async fn an_endpoint_that_refuses_connections_leads_to_503() {
+    // The socket is bound but does not listen. This reserves the port, and connections are refused.
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let url = format!("http://{}", socket.local_addr().unwrap());
@@ -136,9 +135,9 @@ async fn nobody_at_the_endpoint_is_503() {
     is_not_published(function.receive(&event(SUCCEED)).await, "DispatchFailure", "Connection refused");
 }
 
-/// By default, the SDK's retries have a quota over all calls, which an outage uses up and time does not fill up again.
+/// By default, all calls share the SDK's retry quota. An outage exhausts the quota, and it does not refill with time.
 #[tokio::test]
-async fn each_webhook_has_three_attempts_however_long_sns_has_failed() {
+async fn each_webhook_gets_three_attempts_even_after_a_long_outage() {
     const OUTAGE: usize = 40;
     let mut replies = vec![INTERNAL; 3 * OUTAGE];
     replies.extend([Reply::Reset, Reply::Reset, Reply::Accept].repeat(3));
@@ -153,7 +152,7 @@ async fn each_webhook_has_three_attempts_however_long_sns_has_failed() {
 }
 
 #[tokio::test]
-async fn a_long_error_text_is_logged_in_part() {
+async fn truncates_a_long_error_in_the_log() {
     let long = "\u{e9}".repeat(100_000);
     let error = error!("CODE", "MESSAGE").replace("CODE", &long).replace("MESSAGE", &long).leak();
     let function = Function::start(&[Reply::Http(403, error)]).await;

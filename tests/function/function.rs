@@ -1,4 +1,4 @@
-//! The function with a configuration, an SNS behind it and its log caught.
+//! Runs the function with a configuration and a fake SNS, and captures its log.
 
 use std::env::VarError;
 use std::io::{self, Write};
@@ -22,23 +22,23 @@ pub struct Function {
 
 pub const TOPIC: &str = "arn:aws:sns:us-east-1:123456789012:pollo-outcomes";
 
-/// What is read from these variables and, for those that are not among them, from the usual ones.
+/// The configuration from these variables. Other variables have default values.
 pub fn config(environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
     Config::from_lookup(|variable| {
         let set = environment.iter().find(|(name, _)| *name == variable).map(|(_, value)| *value);
-        let usual = match variable {
+        let default = match variable {
             "WEBHOOK_SECRET" => Some(KEY),
             "SNS_TOPIC_ARN" => Some(TOPIC),
             "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("test"),
             _ => None,
         };
-        set.or(usual).map(str::to_owned).ok_or(VarError::NotPresent)
+        set.or(default).map(str::to_owned).ok_or(VarError::NotPresent)
     })
 }
 
-/// What an event led to.
+/// The response to an event, and its log line.
 #[derive(Debug)]
-pub struct Answer {
+pub struct Response {
     pub status: u16,
     pub headers: HeaderMap,
     pub body: Value,
@@ -48,12 +48,12 @@ pub struct Answer {
 }
 
 impl Function {
-    /// With the key of the sample events, the default tolerance and a topic that is no FIFO topic.
+    /// Uses the key of the sample events, the default tolerance and a standard topic.
     pub async fn start(replies: &[Reply]) -> Self {
         Self::with(replies, &[]).await
     }
 
-    /// With these variables of the environment beside or in place of the usual ones.
+    /// Adds these variables to the default ones. They override defaults of the same name.
     pub async fn with(replies: &[Reply], environment: &[(&str, &str)]) -> Self {
         let sns = Sns::start(replies).await;
         let environment = [environment, &[("AWS_ENDPOINT_URL_SNS", &sns.url)]].concat();
@@ -62,47 +62,47 @@ impl Function {
         Self { handler: Handler::new(verifier, publisher), topic: topic.as_str().to_owned(), sns }
     }
 
-    /// Hands over `event` at the time of the sample events.
+    /// Sends `event` at the time of the sample events.
     ///
-    /// Whatever the event, this holds: it ends in one line in the log, that and the answer say nothing of the key, the
-    /// topic or the signature, and they say 200 exactly if SNS gave a message id.
-    pub async fn receive(&self, event: &Value) -> Answer {
+    /// Checks for every event: it causes one log line. This line and the response do not contain the key, the topic or
+    /// the signature. Their status is 200 if and only if SNS returned a message id.
+    pub async fn receive(&self, event: &Value) -> Response {
         let request = lambda_http::request::from_str(&event.to_string()).unwrap();
         let log = Log::default();
         let start = Instant::now();
-        let answered = self.handler.handle_at(&request, now()).with_subscriber(subscriber(log.clone()));
-        let (parts, body) = answered.await.into_parts();
+        let response = self.handler.handle_at(&request, now()).with_subscriber(subscriber(log.clone()));
+        let (parts, body) = response.await.into_parts();
         let took = start.elapsed();
 
         let written = log.text();
-        let answered = str::from_utf8(&body).unwrap();
+        let sent = str::from_utf8(&body).unwrap();
         let signature = event["headers"]["x-webhook-signature"].as_str().unwrap_or_default();
         for secret in signature.split([' ', ',']).filter(|token| token.len() > 8).chain([KEY, &*self.topic]) {
             assert!(!written.contains(secret), "{secret} in the log: {written}");
-            assert!(!answered.contains(secret), "{secret} in the answer: {answered}");
+            assert!(!sent.contains(secret), "{secret} in the response: {sent}");
         }
         assert_eq!(written.lines().count(), 1, "{written}");
         let mut log: Value = serde_json::from_str(&written).unwrap();
         assert!(log.as_object_mut().unwrap().remove("timestamp").unwrap().as_str().unwrap().ends_with('Z'));
-        let body: Value = serde_json::from_str(answered).unwrap();
+        let body: Value = serde_json::from_str(sent).unwrap();
         assert_eq!(log["httpStatus"], parts.status.as_u16());
         assert_eq!(parts.status == 200, log["result"] == "published");
         assert_eq!(parts.status == 200, body["messageId"].is_string());
         assert_eq!(parts.status != 200, body["error"].is_string());
         assert_eq!(parts.headers["content-type"], "application/json");
-        Answer { status: parts.status.as_u16(), headers: parts.headers, body, log, took }
+        Response { status: parts.status.as_u16(), headers: parts.headers, body, log, took }
     }
 
-    /// Hands over `event` now, as Lambda does. Gives the answer's status.
+    /// Sends `event` at the current time. Returns the status of the response.
     ///
-    /// Where nobody listens, `tracing` can disable a line for the other threads too.
+    /// The subscriber is needed: without one, `tracing` can disable the log line for other threads too.
     pub async fn receive_now(&self, event: &Value) -> u16 {
         let request = lambda_http::request::from_str(&event.to_string()).unwrap();
         self.handler.handle(&request).with_subscriber(subscriber(Log::default())).await.status().as_u16()
     }
 }
 
-/// What was logged.
+/// Captures the log.
 #[derive(Clone, Default)]
 pub struct Log(Arc<Mutex<Vec<u8>>>);
 

@@ -1,4 +1,4 @@
-//! The line that each request leaves in the log. Metric filters and alarms read it: its fields are a contract.
+//! The log line of each request. Metric filters and alarms read its fields, so they must not change.
 
 use lambda_runtime::tracing;
 use serde_json::json;
@@ -8,22 +8,22 @@ use crate::pollo::{SUCCEED, event};
 use crate::sns::Reply;
 
 #[tokio::test]
-async fn of_a_published_outcome() {
+async fn logs_a_published_outcome_with_its_message_id() {
     let function = Function::start(&[Reply::Accept]).await;
-    let mut answer = function.receive(&event(SUCCEED)).await;
-    assert!(answer.log.as_object_mut().unwrap().remove("snsMilliseconds").unwrap().is_u64());
+    let mut response = function.receive(&event(SUCCEED)).await;
+    assert!(response.log.as_object_mut().unwrap().remove("snsMilliseconds").unwrap().is_u64());
     assert_eq!(
-        answer.log,
+        response.log,
         json!({
             "level": "INFO", "result": "published", "httpStatus": 200, "webhookId": "msg_1",
             "taskId": "cm9ap1d4e0001", "status": "succeed", "messageId": "message-1",
         })
     );
-    assert_eq!((answer.status, answer.body), (200, json!({ "messageId": "message-1" })));
+    assert_eq!((response.status, response.body), (200, json!({ "messageId": "message-1" })));
 }
 
 #[tokio::test]
-async fn repeats_no_more_than_128_characters_of_an_id() {
+async fn truncates_an_id_to_128_characters() {
     let function = Function::start(&[Reply::Accept]).await;
     for (sent, logged) in [("é".repeat(128), "é".repeat(128)), ("é".repeat(1_000), "é".repeat(128))] {
         let mut event = event(SUCCEED);
@@ -33,7 +33,7 @@ async fn repeats_no_more_than_128_characters_of_an_id() {
 }
 
 #[test]
-fn leaves_out_what_libraries_say_of_events() {
+fn logs_only_the_errors_of_libraries() {
     let log = Log::default();
     let subscriber = tracing::Dispatch::new(pollo_webhook::log::subscriber(log.clone()));
     tracing::dispatcher::with_default(&subscriber, || {

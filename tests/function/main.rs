@@ -1,8 +1,7 @@
-//! The whole function but for Lambda's runtime: real function-URL events in, real HTTP to an SNS of our own out.
+//! Tests the function without Lambda's runtime. Input: function-URL events. Output: HTTP requests to a fake SNS.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-mod answers;
 mod authentic;
 mod events;
 mod failures;
@@ -10,6 +9,7 @@ mod function;
 mod log_lines;
 mod pollo;
 mod properties;
+mod responses;
 mod secrets;
 mod signer;
 mod sns;

@@ -1,4 +1,4 @@
-//! Pollo's part: signed webhooks, as function-URL events.
+//! Signed webhooks of Pollo, as function-URL events.
 
 use std::time::{Duration, SystemTime};
 
@@ -15,7 +15,7 @@ pub fn now() -> SystemTime {
 pub const SUCCEED: &str = r#"{"taskId":"cm9ap1d4e0001","status":"succeed"}"#;
 pub const FAILED: &str = r#"{"taskId":"cm9ap1d4e0001","status":"failed"}"#;
 
-/// A signed webhook as the function URL hands it over.
+/// A signed webhook as a function-URL event.
 pub fn event(body: &str) -> Value {
     event_at(&NOW.to_string(), body)
 }
@@ -29,7 +29,7 @@ pub fn event_at(timestamp: &str, body: &str) -> Value {
     event
 }
 
-/// A signed webhook with a body that the function URL takes for binary.
+/// A signed webhook with a binary body, which a function URL encodes as Base64.
 pub fn base64_event(body: &[u8]) -> Value {
     let timestamp = NOW.to_string();
     let mut event = event_at(&timestamp, "");

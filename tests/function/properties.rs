@@ -1,4 +1,4 @@
-//! What must hold whatever is sent.
+//! Properties that hold for every input.
 
 use std::cell::Cell;
 use std::time::{Duration, SystemTime};
@@ -14,7 +14,7 @@ use crate::function::Function;
 use crate::pollo::{KEY, KEY_BYTES, NOW, base64_event, event_at, now, sign};
 use crate::sns::Reply;
 
-/// Text as a header carries it.
+/// The value of a header.
 fn header_text() -> impl Strategy<Value = String> {
     prop_oneof!["[!-~]([ -~]{0,40}[!-~])?", "\\PC{1,20}", "[0-9]{1,25}", "msg_[0-9a-zA-Z]{27}"]
 }
@@ -28,7 +28,7 @@ fn timestamp() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Anything at all, and things that look like a timestamp.
+/// Random text, and text that looks like a timestamp.
 fn any_timestamp() -> impl Strategy<Value = String> {
     prop_oneof![
         timestamp(),
@@ -38,7 +38,7 @@ fn any_timestamp() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Anything at all, and things that look like an outcome.
+/// Random bytes, and text that looks like an outcome.
 fn any_body() -> impl Strategy<Value = Vec<u8>> {
     let outcome_like = (
         prop_oneof!["\"[a-z0-9 ]{0,5}\"", "[0-9]{1,3}", "null", "\\[\\]", "\"\\\\u00[01][0-9]\""],
@@ -53,14 +53,14 @@ fn any_body() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![prop::collection::vec(any::<u8>(), 0..200), outcome_like, outcome]
 }
 
-/// Any that is long enough and not only zeros.
+/// A key of sufficient length that does not consist of zeros.
 fn key() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(any::<u8>(), 16..100).prop_filter("zeros", |key| key.iter().any(|&byte| byte != 0))
 }
 
 proptest! {
     #[test]
-    fn a_message_signed_by_another_implementation_verifies(
+    fn accepts_a_webhook_signed_by_another_implementation(
         keys in prop::collection::vec(key(), 1..5),
         signer in any::<prop::sample::Index>(),
         id in header_text(),
@@ -77,7 +77,7 @@ proptest! {
     }
 
     #[test]
-    fn a_message_with_one_bit_changed_does_not(
+    fn rejects_a_webhook_with_one_changed_bit(
         key in key(),
         id in header_text(),
         timestamp in timestamp(),
@@ -92,7 +92,7 @@ proptest! {
         let bit = bit.index(parts[part].len() * 8);
         parts[part][bit / 8] ^= 1 << (bit % 8);
         let [id, timestamp, signature, body] = &parts;
-        // A header that is not UTF-8 is refused before.
+        // The function rejects a header that is not UTF-8 before it verifies.
         let (Ok(id), Ok(timestamp), Ok(signature)) =
             (str::from_utf8(id), str::from_utf8(timestamp), str::from_utf8(signature))
         else {
@@ -109,7 +109,7 @@ proptest! {
     }
 
     #[test]
-    fn a_key_that_was_accepted_is_neither_empty_nor_short(
+    fn accepts_no_empty_or_short_key(
         key in prop::collection::vec(any::<u8>(), 0..20),
         before in "[ ,\n]{0,2}(whsec_)?",
         after in "={0,3}[ ,\n]{0,2}",
@@ -138,9 +138,9 @@ proptest! {
     }
 }
 
-/// An event of any kind: method, headers and body at random, signed or not, text or Base64.
+/// Method, headers and body are random. The event is signed or not, and its body is text or Base64.
 #[test]
-fn no_event_panics_and_200_means_one_publish_of_a_signed_outcome() {
+fn no_event_panics_and_only_signed_outcomes_are_published() {
     let runtime = Runtime::new().unwrap();
     let function = runtime.block_on(Function::start(&[Reply::Accept]));
     let published = Cell::new(0);
@@ -163,16 +163,16 @@ fn no_event_panics_and_200_means_one_publish_of_a_signed_outcome() {
             event["headers"]["x-webhook-id"] = json!(id.unwrap_or_default());
             event["headers"]["x-webhook-signature"] = json!(signature.unwrap_or_default());
         }
-        // Header values that no HTTP server would have let in fail the whole event within `lambda_http`.
+        // `lambda_http` fails on header values that are invalid in HTTP.
         prop_assume!(lambda_http::request::from_str(&event.to_string()).is_ok());
-        let answer = runtime.block_on(function.receive(&event));
+        let response = runtime.block_on(function.receive(&event));
 
         let verifier = Verifier::new(KEY, Duration::ZERO).unwrap();
         let own = sign(KEY_BYTES, "id", "0", &body);
         let webhook = Webhook { id: "id", timestamp: "0", signature: &own, body: &body };
         let fresh = verifier.check_timestamp(verifier.verify(webhook).unwrap(), now()).unwrap();
         let is_outcome = TaskOutcome::parse(fresh).is_ok();
-        if answer.status == 200 {
+        if response.status == 200 {
             prop_assert!(signed && is_outcome && method == "POST");
             published.set(published.get() + 1);
             let calls = function.sns.calls();
@@ -180,5 +180,5 @@ fn no_event_panics_and_200_means_one_publish_of_a_signed_outcome() {
         }
         prop_assert_eq!(function.sns.calls().len(), published.get());
     });
-    assert!(published.get() > 0, "not one of the events was published: the test tries too little");
+    assert!(published.get() > 0, "no event was published, so this test checks too little");
 }

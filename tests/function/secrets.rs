@@ -1,5 +1,5 @@
-//! Neither a key nor a signature is in what any public type prints of itself. That they are in no log line and in no
-//! answer is seen to for every event of every test, in `Function::receive`.
+//! No public type prints a key or a signature. `Function::receive` checks for every event that the log line and the
+//! response do not contain them either.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::sns::{Reply, Sns};
 const AWS_SECRET: &str = "aws/Secret+Access/Key";
 const AWS_TOKEN: &str = "aws/Session+Token";
 
-/// What a type with `Debug` prints, and nothing of one without.
+/// Gives what a type with `Debug` prints, or an empty text for a type without it.
 struct Printed<'a, T>(&'a T);
 
 impl<T: Debug> Printed<'_, T> {
@@ -36,7 +36,7 @@ trait Unprintable {
 
 impl<T> Unprintable for Printed<'_, T> {}
 
-/// Adds the name of a value and what is printed of it to a list.
+/// Adds the name of each value and its printed text to a list.
 macro_rules! print {
     ($list:ident, $($value:ident),+) => {
         $($list.push((stringify!($value), Printed(&$value).text()));)+
@@ -52,7 +52,7 @@ fn config(secret: &str, url: &str) -> Result<Config, ConfigError> {
     ])
 }
 
-/// The ways in which a secret could be printed.
+/// The forms in which a secret could be printed.
 fn spellings(secret: &[u8]) -> Vec<String> {
     let numbers: Vec<String> = secret.iter().map(u8::to_string).collect();
     let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -64,7 +64,7 @@ fn spellings(secret: &[u8]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn are_in_nothing_that_a_public_type_prints() {
+async fn no_public_type_prints_a_secret() {
     let key = STANDARD.decode(KEY).unwrap();
     let timestamp = NOW.to_string();
     let signature = sign(&key, "msg_1", &timestamp, SUCCEED.as_bytes());
@@ -129,7 +129,7 @@ async fn are_in_nothing_that_a_public_type_prints() {
 }
 
 #[test]
-fn would_be_seen() {
+fn the_check_finds_a_printed_key() {
     let key = STANDARD.decode(KEY).unwrap();
     for text in [format!("{key:?}"), format!("{key:#?}"), format!("{:?}", str::from_utf8(&key)), KEY.to_owned()] {
         assert!(spellings(&key).iter().any(|spelling| text.contains(spelling)), "{text}");

@@ -1,10 +1,10 @@
-//! Signs as Pollo does, with another implementation of HMAC than the function's. All tests in Rust sign with it.
+//! Signs webhooks as Pollo does. It uses another HMAC implementation than the function. All Rust tests sign with it.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::hmac;
 
-/// The key of the sample events, published and good for nothing else.
+/// The key of the sample events. It is public, so do not use it for anything else.
 pub const KEY: &str = "cG9sbG8td2ViaG9vay1wdWJsaXNoZWQtdGVzdC1rZXk=";
 pub const KEY_BYTES: &[u8] = b"pollo-webhook-published-test-key";
 

@@ -1,4 +1,4 @@
-//! An SNS on a loopback port, which answers as it is told and keeps what it was sent.
+//! A fake SNS on a loopback port. It sends the given replies and records the calls.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -6,27 +6,27 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-/// What becomes of one call.
+/// The reply to one call.
 #[derive(Clone, Copy, Debug)]
 pub enum Reply {
-    /// The message is accepted, as `message-N`, N being the number of the call.
+    /// Accepts the message. Its id is `message-N`, where N is the number of the call.
     Accept,
-    /// An answer with this status and body.
+    /// A response with this status and body.
     Http(u16, &'static str),
-    /// These bytes and no more, and the connection stays open.
+    /// Sends these bytes and keeps the connection open.
     Bytes(&'static [u8]),
-    /// These bytes, and the connection is closed.
+    /// Sends these bytes and closes the connection.
     CutShort(&'static [u8]),
-    /// The connection is reset once the call is read.
+    /// Resets the connection after it has read the call.
     Reset,
 }
 
-/// One call as it came over the wire.
+/// One call as received.
 #[derive(Clone, Debug)]
 pub struct Call {
     /// Request line and headers, in lower case.
     pub head: String,
-    /// The fields of the form, in their order.
+    /// The fields of the form, in the order in which they are sent.
     pub form: Vec<(String, String)>,
 }
 
@@ -43,7 +43,7 @@ pub struct Sns {
 }
 
 impl Sns {
-    /// Replies as `replies` say, one a call; the last one holds for ever.
+    /// Sends one of `replies` for each call, and the last one for all further calls.
     pub async fn start(replies: &[Reply]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let sns = Self {
@@ -78,14 +78,14 @@ async fn serve(mut stream: TcpStream, replies: Arc<[Reply]>, calls: Arc<Mutex<Ve
             calls.push(call);
             calls.len()
         };
-        let answer = match replies[number.min(replies.len()) - 1] {
+        let response = match replies[number.min(replies.len()) - 1] {
             Reply::Accept => http(200, &accepted(&format!("message-{number}"))),
             Reply::Http(status, body) => http(status, body),
             Reply::Bytes(bytes) => bytes.to_vec(),
             Reply::CutShort(bytes) => return stream.write_all(bytes).await.unwrap(),
             Reply::Reset => return stream.set_zero_linger().unwrap(),
         };
-        if stream.write_all(&answer).await.is_err() {
+        if stream.write_all(&response).await.is_err() {
             return;
         }
     }

@@ -1,4 +1,4 @@
-//! Known answers from outside. Each file says where its vectors are from.
+//! Test vectors from other sources. Each file names its source.
 
 use std::time::Duration;
 
@@ -31,18 +31,18 @@ fn verify_each(file: &str, expected: usize) {
 }
 
 #[test]
-fn of_pollos_own_samples() {
+fn accepts_the_signatures_of_pollos_samples() {
     verify_each(include_str!("../vectors/pollo.json"), 15);
 }
 
 #[test]
-fn of_the_standard_webhooks_libraries() {
+fn accepts_the_signatures_of_the_standard_webhooks_libraries() {
     verify_each(include_str!("../vectors/standard-webhooks.json"), 2);
 }
 
-/// The same table as for the commands in `operate/`.
+/// The commands in `operate/` are tested with the same table.
 #[test]
-fn of_texts_of_keys() {
+fn reads_keys_as_in_the_table() {
     let file: Value = serde_json::from_str(include_str!("../vectors/keys.json")).unwrap();
     let vectors = file["vectors"].as_array().unwrap();
     assert!(vectors.len() > 50);
@@ -67,9 +67,9 @@ fn bytes(hex: &str) -> Vec<u8> {
     (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
 }
 
-/// RFC 4231, section 4.8: case 7, whose data happens to have two dots.
+/// RFC 4231, section 4.8, test case 7. Its data has two dots, so it can be split into id, timestamp and body.
 #[test]
-fn of_rfc_4231() {
+fn accepts_the_signature_of_rfc_4231() {
     let verifier = Verifier::new(&STANDARD.encode([0xaa; 131]), Duration::ZERO).unwrap();
     let signature = STANDARD.encode(bytes("9b09ffa71b942fcb27635fbcd5b0e944bfdc63644f0713938a7f51535c3a35e2"));
     let webhook = Webhook {

@@ -1,4 +1,4 @@
-//! What goes over the wire to SNS.
+//! The requests to SNS.
 
 use std::sync::{Arc, Mutex};
 
@@ -17,10 +17,10 @@ const FIFO_TOPIC: &str = "arn:aws:sns:us-east-1:123456789012:pollo-outcomes.fifo
 
 type Fields<'a> = Vec<(&'a str, &'a str)>;
 
-/// Name, type and value of each.
+/// The name, type and value of each attribute.
 type Attributes<'a> = Vec<(&'a str, &'a str, &'a str)>;
 
-/// The fields of a call but for its attributes, and the attributes; both sorted.
+/// The fields of a call without its attributes, and the attributes. Both are sorted.
 fn fields_and_attributes(call: &Call) -> (Fields<'_>, Attributes<'_>) {
     let mut fields: Fields = call
         .form
@@ -41,7 +41,7 @@ fn fields_and_attributes(call: &Call) -> (Fields<'_>, Attributes<'_>) {
 }
 
 #[tokio::test]
-async fn one_publish_with_the_verified_body_and_four_attributes() {
+async fn publishes_the_verified_body_once_with_four_attributes() {
     const TOPIC: &str = "arn:aws:sns:eu-central-1:123456789012:pollo-outcomes";
     let environment = [("SNS_TOPIC_ARN", TOPIC), ("AWS_SESSION_TOKEN", "token/of+the+role==")];
     let body = " {\"taskId\":\"t&=+%\u{e9}\",\r\n\"status\":\"failed\",\"credit\":1.0,\"url\":\"https:\\/\\/a\"} ";
@@ -49,7 +49,7 @@ async fn one_publish_with_the_verified_body_and_four_attributes() {
         let function = Function::with(&[Reply::Accept], &environment).await;
         assert_eq!(function.receive(&event).await.status, 200);
         let calls = function.sns.calls();
-        let [call] = &calls[..] else { panic!("one call, not {}", calls.len()) };
+        let [call] = &calls[..] else { panic!("expected one call, not {}", calls.len()) };
         let (fields, attributes) = fields_and_attributes(call);
         assert_eq!(fields, [("Action", "Publish"), ("Message", body), ("TopicArn", TOPIC), ("Version", "2010-03-31")]);
         assert_eq!(
@@ -72,10 +72,10 @@ async fn one_publish_with_the_verified_body_and_four_attributes() {
 }
 
 #[tokio::test]
-async fn a_fifo_topic_gets_a_group_and_a_deduplication_id_each_hashed_if_sns_would_not_take_it() {
+async fn a_fifo_topic_gets_group_and_deduplication_ids_hashed_if_invalid() {
     let function = Function::with(&[Reply::Accept], &[("SNS_TOPIC_ARN", FIFO_TOPIC)]).await;
     let long = "t".repeat(125);
-    // Made with Python: base64.urlsafe_b64encode(hashlib.sha256(id).digest())
+    // Computed with Python: base64.urlsafe_b64encode(hashlib.sha256(id).digest())
     for (task_id, status, group, deduplication_id) in [
         ("t1", "succeed", "t1", "t1.succeed"),
         ("t1", "failed", "t1", "t1.failed"),
@@ -102,7 +102,7 @@ async fn a_fifo_topic_gets_a_group_and_a_deduplication_id_each_hashed_if_sns_wou
 }
 
 #[tokio::test]
-async fn the_connection_lives_on_between_webhooks() {
+async fn webhooks_share_one_connection() {
     let function = Function::start(&[Reply::Accept]).await;
     for _ in 0..5 {
         assert_eq!(function.receive(&event(SUCCEED)).await.status, 200);
@@ -110,7 +110,7 @@ async fn the_connection_lives_on_between_webhooks() {
     assert_eq!((function.sns.calls().len(), function.sns.connections()), (5, 1));
 }
 
-/// Keeps the URL of a call, and lets nothing leave this machine.
+/// Records the URL of a call and does not send it.
 #[derive(Clone, Debug, Default)]
 struct KeepUrl(Arc<Mutex<String>>);
 
@@ -136,14 +136,14 @@ async fn called_url(environment: &[(&str, &str)]) -> String {
     let publisher = SnsPublisher::new(sdk.interceptor(url.clone()), topic);
     let request = lambda_http::request::from_str(&event(SUCCEED).to_string()).unwrap();
     let handler = Handler::new(verifier, publisher);
-    let answered = handler.handle_at(&request, now()).with_subscriber(subscriber(Log::default()));
-    assert_eq!(answered.await.status(), 503);
+    let response = handler.handle_at(&request, now()).with_subscriber(subscriber(Log::default()));
+    assert_eq!(response.await.status(), 503);
     let url = url.0.lock().unwrap();
     url.clone()
 }
 
 #[tokio::test]
-async fn the_endpoint_is_that_of_the_region_or_the_one_that_the_environment_names() {
+async fn the_region_or_the_environment_sets_the_endpoint() {
     for (environment, url) in [
         (&[][..], "https://sns.us-east-1.amazonaws.com/"),
         (&[("SNS_TOPIC_ARN", "arn:aws-cn:sns:cn-north-1:123456789012:t")], "https://sns.cn-north-1.amazonaws.com.cn/"),

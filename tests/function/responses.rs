@@ -1,15 +1,15 @@
-//! The table of answers, row by row.
+//! The response to each kind of request.
 
 use std::time::SystemTime;
 
 use serde_json::json;
 
-use crate::function::{Answer, Function};
+use crate::function::{Function, Response};
 use crate::pollo::{FAILED, KEY, KEY_BYTES, NOW, SUCCEED, event, event_at, sign, unsigned_event};
 use crate::sns::Reply;
 
 #[tokio::test]
-async fn any_path_and_query_will_do() {
+async fn accepts_any_path_and_query() {
     let function = Function::start(&[Reply::Accept]).await;
     let mut event = event(SUCCEED);
     event["rawPath"] = json!("/api/pollo/webhook");
@@ -18,7 +18,7 @@ async fn any_path_and_query_will_do() {
 }
 
 #[tokio::test]
-async fn a_header_that_is_missing_or_that_sns_would_not_take_is_400() {
+async fn rejects_a_missing_or_unreadable_header_with_400() {
     let function = Function::start(&[Reply::Accept]).await;
     for header in ["x-webhook-id", "x-webhook-timestamp", "x-webhook-signature"] {
         for (text, problem) in [
@@ -33,9 +33,9 @@ async fn a_header_that_is_missing_or_that_sns_would_not_take_is_400() {
                 Some(text) => event["headers"][header] = json!(text),
                 None => drop(event["headers"].as_object_mut().unwrap().remove(header)),
             }
-            let answer = function.receive(&event).await;
+            let response = function.receive(&event).await;
             let error = format!("header {header} is {problem}");
-            assert_eq!((answer.status, answer.body), (400, json!({ "error": error })));
+            assert_eq!((response.status, response.body), (400, json!({ "error": error })));
             let mut line = json!({
                 "level": "WARN", "result": format!("header_{problem}"), "httpStatus": 400, "bodyBytes": SUCCEED.len(),
                 "detail": error,
@@ -43,14 +43,14 @@ async fn a_header_that_is_missing_or_that_sns_would_not_take_is_400() {
             if header != "x-webhook-id" {
                 line["webhookId"] = json!("msg_1");
             }
-            assert_eq!(answer.log, line);
+            assert_eq!(response.log, line);
         }
     }
     assert_eq!(function.sns.calls().len(), 0);
 }
 
 #[tokio::test]
-async fn a_signature_that_does_not_match_is_401_whatever_else_is_wrong() {
+async fn rejects_a_wrong_signature_with_401_before_any_other_check() {
     let function = Function::start(&[Reply::Accept]).await;
     let large = "x".repeat(1_200_000);
     for mut event in [
@@ -62,10 +62,10 @@ async fn a_signature_that_does_not_match_is_401_whatever_else_is_wrong() {
         event(&large),
     ] {
         event["headers"]["x-webhook-signature"] = json!(sign(KEY_BYTES, "msg_1", NOW.to_string(), FAILED.as_bytes()));
-        let answer = function.receive(&event).await;
-        assert_eq!((answer.status, answer.body), (401, json!({ "error": "signature does not match" })));
+        let response = function.receive(&event).await;
+        assert_eq!((response.status, response.body), (401, json!({ "error": "signature does not match" })));
         assert_eq!(
-            answer.log,
+            response.log,
             json!({
                 "level": "WARN", "result": "signature_mismatch", "httpStatus": 401, "webhookId": "msg_1",
                 "signatures": 1, "keys": 1, "bodyBytes": event["body"].as_str().unwrap().len(),
@@ -77,7 +77,7 @@ async fn a_signature_that_does_not_match_is_401_whatever_else_is_wrong() {
 }
 
 #[tokio::test]
-async fn a_mismatch_says_whether_the_header_or_the_key_is_to_blame() {
+async fn a_mismatch_says_whether_the_header_or_the_key_is_wrong() {
     let keys = format!("{KEY},{KEY}");
     let function = Function::with(&[Reply::Accept], &[("WEBHOOK_SECRET", &keys)]).await;
     let other = sign(b"another key", "msg_1", NOW.to_string(), SUCCEED.as_bytes());
@@ -89,7 +89,7 @@ async fn a_mismatch_says_whether_the_header_or_the_key_is_to_blame() {
     ] {
         let mut event = event(SUCCEED);
         event["headers"]["x-webhook-signature"] = json!(signature);
-        let Answer { status, log, .. } = function.receive(&event).await;
+        let Response { status, log, .. } = function.receive(&event).await;
         assert_eq!(
             (status, &log["signatures"], &log["keys"], &log["detail"]),
             (401, &json!(signatures), &json!(2), &json!(detail))
@@ -98,7 +98,7 @@ async fn a_mismatch_says_whether_the_header_or_the_key_is_to_blame() {
 }
 
 #[tokio::test]
-async fn the_time_is_that_of_the_clock() {
+async fn compares_the_timestamp_with_the_system_clock() {
     let function = Function::start(&[Reply::Accept]).await;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
     assert_eq!(function.receive_now(&event_at(&now.to_string(), SUCCEED)).await, 200);
@@ -106,22 +106,22 @@ async fn the_time_is_that_of_the_clock() {
 }
 
 #[tokio::test]
-async fn another_method_is_405() {
+async fn rejects_other_methods_with_405() {
     let function = Function::start(&[Reply::Accept]).await;
     for method in ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "post", "BREW"] {
         let mut event = event(SUCCEED);
         event["requestContext"]["http"]["method"] = json!(method);
-        let answer = function.receive(&event).await;
-        assert_eq!((answer.status, &answer.body), (405, &json!({ "error": "only POST is accepted" })), "{method}");
-        assert_eq!(answer.headers["allow"], "POST");
-        assert_eq!(answer.log["result"], "method_not_allowed");
+        let response = function.receive(&event).await;
+        assert_eq!((response.status, &response.body), (405, &json!({ "error": "only POST is accepted" })), "{method}");
+        assert_eq!(response.headers["allow"], "POST");
+        assert_eq!(response.log["result"], "method_not_allowed");
     }
     assert_eq!(function.receive(&unsigned_event("PUT", "")).await.status, 405);
     assert_eq!(function.sns.calls().len(), 0);
 }
 
 #[tokio::test]
-async fn an_event_without_a_body_or_headers_is_answered_too() {
+async fn rejects_an_event_without_body_and_headers_with_400() {
     let function = Function::start(&[Reply::Accept]).await;
     let mut event = unsigned_event("POST", "");
     event.as_object_mut().unwrap().remove("body");
