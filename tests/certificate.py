@@ -1,4 +1,4 @@
-"""A certificate for the parts of a test that are reached over TLS."""
+"""A certificate for the TLS servers of the tests."""
 
 import datetime
 import ipaddress
@@ -12,7 +12,7 @@ from local.emulators import ADDRESS
 
 
 def self_signed_certificate(folder):
-    """Makes a certificate for this address. Gives the files of it and of its key."""
+    """Creates a certificate for ADDRESS. Returns the files of the certificate and of its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, ADDRESS)])
     now = datetime.datetime.now(datetime.UTC)

@@ -1,4 +1,4 @@
-"""An HTTP server in place of the function, of SNS or of another service: it responds as it is told."""
+"""A fake HTTP server for the function, SNS or another service, with responses that the test sets."""
 
 import contextlib
 import http.server
@@ -22,11 +22,11 @@ class Request:
 @dataclass
 class Server:
     url: str
-    # Gives the status and the body of the response to a Request, or None to close the connection without a response.
+    # Returns the status and the body of the response, or None to close the connection without a response.
     respond: object
     requests: list = field(default_factory=list)
     connections: list = field(default_factory=list)
-    # Released for each connection that is closed.
+    # Released when a connection is closed.
     closed: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
 
@@ -36,11 +36,11 @@ def reset_when_closed(connection):
 
 @contextlib.contextmanager
 def serving(respond, tls=None):
-    """Serves on a free port, over TLS if there is a context for it."""
+    """Serves on a free port, over TLS if `tls` is a context."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        # Head and body leave together: apart, the second waits for the receipt of the first.
+        # Sends head and body together. If separate, the body waits for the acknowledgement of the head.
         wbufsize = -1
 
         def setup(self):
@@ -66,12 +66,12 @@ def serving(respond, tls=None):
 
     class HttpServer(http.server.ThreadingHTTPServer):
         def shutdown_request(self, connection):
-            # Without the usual shutdown, which would end a connection that is to be reset.
+            # Skips the shutdown of the base class, which prevents a reset.
             self.close_request(connection)
             server.closed.release()
 
         def handle_error(self, *connection):
-            # A client that was killed, or that waits no longer, has hung up.
+            # The client was killed or has timed out.
             if not isinstance(sys.exception(), ConnectionError):
                 super().handle_error(*connection)
 

@@ -1,4 +1,4 @@
-"""What the function must write nowhere: keys, and anything that could be a signature."""
+"""Finds what the function must not write: keys, and anything that could be a signature."""
 
 import base64
 import contextlib
@@ -6,12 +6,12 @@ import re
 
 from operate.pollo import InvalidKey, key_bytes, key_texts
 
-# The Base64 of 32 bytes, as a signature of Pollo's is, and the hexadecimal digits of one of AWS's.
+# Pollo's signature is the Base64 of 32 bytes. A signature of AWS is 64 hexadecimal digits.
 SIGNATURE = re.compile(r"(?<![\w+/])[\w+/]{43}=|(?<!\w)[0-9a-f]{64}(?!\w)")
 
 
 def spellings(secret):
-    """The ways in which `secret`, the bytes of a key, could be written."""
+    """The forms in which the bytes of a key could be written."""
     numbers = [str(byte) for byte in secret]
     return [
         base64.b64encode(secret).decode().rstrip("="),
@@ -23,7 +23,7 @@ def spellings(secret):
 
 
 def leaks(text, environment):
-    """What of `text` must not have been written by a function with this environment."""
+    """The secrets in `text` that a function with this environment has leaked."""
     found = SIGNATURE.findall(text)
     for variable in ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"]:
         found += [environment[variable]] if environment.get(variable) and environment[variable] in text else []

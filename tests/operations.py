@@ -1,4 +1,4 @@
-"""What docs/operations.md tells its reader to do, for the tests that do it."""
+"""Reads the instructions in docs/operations.md, so that tests can follow them."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ def section(heading):
 
 
 def template_with_http_api(folder=CHECKOUT):
-    """The template in a folder as text, with an HTTP API in place of the function's URL."""
+    """The text of the template in a folder, with an HTTP API instead of the function URL."""
     text = (folder / "template.yaml").read_text()
     events, output = re.findall(r"```yaml\n(.*?)```", section("Without a function URL"), re.DOTALL)
     for old, new in [
@@ -21,12 +21,12 @@ def template_with_http_api(folder=CHECKOUT):
         ("    Value: !GetAtt FunctionUrl.FunctionUrl\n", output),
     ]:
         if text.count(old) != 1:
-            raise AssertionError(f"the template has this {text.count(old)} times: {old}")
+            raise AssertionError(f"the template has this {text.count(old)} times instead of once: {old}")
         text = text.replace(old, new)
     return text
 
 
 def settings_with_secrets_manager():
-    """The line of samconfig.toml with which a first deployment takes the key from Secrets Manager."""
+    """The line in samconfig.toml that makes a first deployment read the key from Secrets Manager."""
     [line] = re.findall(r"^    (parameter_overrides = .*)$", section("Who can read the key"), re.MULTILINE)
     return line

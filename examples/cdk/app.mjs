@@ -1,4 +1,4 @@
-// The function of an unpacked release, without the alarms, the metrics and the topic policy of template.yaml.
+// Deploys the function of an unpacked release, without the alarms, metrics and topic policy of template.yaml.
 import { App, CfnOutput, Duration, SecretValue, Stack } from "aws-cdk-lib";
 import { aws_kms as kms, aws_lambda as lambda, aws_sns as sns } from "aws-cdk-lib";
 
@@ -22,6 +22,6 @@ const receiver = new lambda.Function(stack, "Function", {
   },
 });
 topic.grantPublish(receiver);
-// With both permissions of a public URL: lambda:InvokeFunctionUrl, and lambda:InvokeFunction through the URL alone.
+// Adds both permissions of a public URL: lambda:InvokeFunctionUrl, and lambda:InvokeFunction only through the URL.
 const { url } = receiver.addFunctionUrl({ authType: lambda.FunctionUrlAuthType.NONE });
 new CfnOutput(stack, "WebhookUrl", { value: url });

@@ -1,4 +1,4 @@
-# Deploys the template of an unpacked release, with all that is in it: roles, permissions, alarms.
+# Deploys the template of an unpacked release, with its roles, permissions and alarms.
 
 terraform {
   required_providers {
@@ -20,7 +20,7 @@ resource "aws_s3_object" "function" {
   key    = "pollo-webhook/${filesha256("${local.release}/bootstrap.zip")}.zip"
   source = "${local.release}/bootstrap.zip"
 
-  # CloudFormation needs the former function if it rolls back.
+  # CloudFormation needs the previous archive for a rollback.
   lifecycle { create_before_destroy = true }
 }
 
@@ -33,7 +33,7 @@ resource "aws_cloudformation_stack" "pollo_webhook" {
     "CodeUri: s3://${aws_s3_object.function.bucket}/${aws_s3_object.function.key}",
   )
 
-  # The key is in Secrets Manager, so that it is not in Terraform's state.
+  # The key is in Secrets Manager, to keep it out of Terraform's state.
   parameters = {
     WebhookSecretName = "pollo-webhook-key"
   }

@@ -1,4 +1,4 @@
-"""The compiled function under the Lambda emulator, with an emulator of SNS and SQS behind it."""
+"""The compiled function, with emulators of Lambda, SNS and SQS."""
 
 import contextlib
 import re
@@ -9,7 +9,7 @@ import pytest
 from local import emulators
 from tests.leaks import leaks
 
-# What comes after the response, such as a second line or a message from nowhere, comes within this time.
+# An unexpected log line or message after the response arrives within this time.
 SETTLING_SECONDS = 0.2
 
 ROLE = {"AWS_SECRET_ACCESS_KEY": "secret/of+the+role", "AWS_SESSION_TOKEN": "token/of+the+role"}
@@ -28,7 +28,7 @@ def sns():
 
 @pytest.fixture
 def start(binary, sns):
-    """Starts a function. At the end, none has written a secret, or a line that the test has not read."""
+    """Starts functions. Checks at the end that they wrote no secret and no log line that the test did not read."""
     functions = []
     with contextlib.ExitStack() as running:
 
@@ -58,7 +58,7 @@ def topic(sns, name):
 
 @pytest.fixture
 def queue(sns, topic, name):
-    """A queue that gets everything. At the end, the test has taken all that ever arrived."""
+    """A queue that receives every message. Checks at the end that the test has taken all of them."""
     queue = sns.subscribed_queue(topic, name)
     yield queue
     time.sleep(SETTLING_SECONDS)

@@ -1,4 +1,4 @@
-"""One webhook, its response and its line in the log."""
+"""Sends one webhook and reads its response and log line."""
 
 import json
 import re
@@ -10,7 +10,7 @@ REQUEST_ID = re.compile("[0-9a-f-]{36}")
 
 
 def exchange(function, webhook):
-    """Sends `webhook`. Gives the status of the response, its body, and the line in the log."""
+    """Sends `webhook`. Returns the status and the body of the response, and the log line."""
     status, headers, body = function.send(webhook)
     line = json.loads(function.log())
     assert headers["Content-Type"] == "application/json"

@@ -1,4 +1,4 @@
-"""The connection to SNS: kept, replaced when it is dead, and trusted by Amazon's roots alone."""
+"""The connection to SNS: it is reused, replaced if closed, and trusted only with Amazon's roots."""
 
 import contextlib
 import re
@@ -20,11 +20,11 @@ from tests.http_server import reset_when_closed, serving
 
 
 def accepted(_):
-    """The response of an SNS that accepts everything."""
+    """The response of SNS to an accepted message."""
     return 200, b"<PublishResponse><PublishResult><MessageId>m</MessageId></PublishResult></PublishResponse>"
 
 
-def test_one_connection_to_sns_serves_all_webhooks(start):
+def test_webhooks_share_one_connection_to_sns(start):
     with serving(accepted) as sns:
         function = start(AWS_ENDPOINT_URL_SNS=sns.url)
         for _ in range(3):
@@ -33,15 +33,15 @@ def test_one_connection_to_sns_serves_all_webhooks(start):
 
 
 @pytest.mark.parametrize("how", ["closed", "reset"])
-def test_a_connection_that_died_while_the_function_was_frozen_costs_no_webhook(start, how):
-    """Lambda freezes a function between events, and thaws it minutes later."""
+def test_a_connection_closed_while_the_function_is_frozen_loses_no_webhook(start, how):
+    """Lambda freezes a function between events, sometimes for minutes."""
     with serving(accepted) as sns:
         function = start(AWS_ENDPOINT_URL_SNS=sns.url)
         assert exchange(function, Webhook(SUCCESS, KEY))[0] == 200
         function.process.send_signal(signal.SIGSTOP)
         if how == "reset":
             reset_when_closed(sns.connections[0])
-        # Ends the thread that reads it, which closes it.
+        # The thread that reads the connection then closes it.
         sns.connections[0].shutdown(socket.SHUT_RD)
         assert sns.closed.acquire(timeout=PATIENCE)
         function.process.send_signal(signal.SIGCONT)
@@ -51,8 +51,8 @@ def test_a_connection_that_died_while_the_function_was_frozen_costs_no_webhook(s
 
 @contextlib.contextmanager
 def presenting(chain):
-    """A server that presents these certificates, and zeros instead of a signature: as much of TLS 1.2 as a client reads
-    before it judges them. Gives its URL."""
+    """Serves these certificates with an invalid signature. A TLS 1.2 client verifies the certificates first.
+    Returns the URL."""
 
     def vector(length, *parts):
         content = b"".join(parts)
@@ -84,10 +84,10 @@ def presenting(chain):
 
 
 @pytest.mark.parametrize(("owner", "detail"), [("amazon", "not valid for name"), ("lets-encrypt", "UnknownIssuer")])
-@pytest.mark.skipif(sys.platform != "linux", reason="libfaketime is looked for where Linux has it")
-def test_chains_of_amazon_are_accepted_and_others_that_the_system_trusts_are_not(start, owner, detail):
-    """The chains that aws.amazon.com and letsencrypt.org had in August 2026, from a server without their keys. TLS
-    verifies the chain first and then the name, so the name is what fails where the chain is accepted."""
+@pytest.mark.skipif(sys.platform != "linux", reason="the path of libfaketime is that of Linux")
+def test_sns_is_trusted_only_with_a_certificate_of_amazons_roots(start, owner, detail):
+    """Uses the chains of aws.amazon.com and letsencrypt.org from August 2026, without their keys. TLS verifies the chain
+    before the name, so a trusted chain fails on the name."""
     libraries = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
     assert libraries, "libfaketime is missing: apt-get install faketime"
     then = {"LD_PRELOAD": str(libraries[0]), "FAKETIME": "@2026-08-12 12:00:00", "DONT_FAKE_MONOTONIC": "1"}
@@ -100,7 +100,7 @@ def test_chains_of_amazon_are_accepted_and_others_that_the_system_trusts_are_not
     assert detail in line["detail"]
 
 
-def test_roots_that_the_environment_names_take_the_place_of_amazons(start, tmp_path):
+def test_roots_from_the_environment_replace_amazons_roots(start, tmp_path):
     trusted, key = self_signed_certificate(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(trusted, key)

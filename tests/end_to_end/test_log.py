@@ -1,4 +1,4 @@
-"""What the function writes: a line for each request, which the template's metrics count, and no secret."""
+"""The log of the function: one line for each request, counted by the template's metrics, without secrets."""
 
 import functools
 import json
@@ -29,14 +29,14 @@ Template.add_multi_constructor("!", lambda *_: None)
 
 @functools.cache
 def metrics():
-    """The template's metrics by name, each with its terms: a line is counted if one of them holds."""
+    """The template's metrics by name, with the terms of their filters. A metric counts a line if one term matches."""
     found = {}
     template = yaml.load((CHECKOUT / "template.yaml").read_text(), Template)
     for resource in template["Resources"].values():
         if resource["Type"] == "AWS::Logs::MetricFilter":
             pattern = " ".join(resource["Properties"]["FilterPattern"].split())
             terms = re.findall(r'\$\.(\w+) (=|>=) ("\w+"|\d+)', pattern)
-            # Nothing else is in it.
+            # The pattern has no other parts.
             assert pattern == "{ " + " || ".join(f"$.{' '.join(term)}" for term in terms) + " }"
             [transformation] = resource["Properties"]["MetricTransformations"]
             found[transformation["MetricName"]] = terms
@@ -53,13 +53,13 @@ def counted(line):
                 break
 
 
-def test_each_webhook_gets_its_status_and_a_line_that_the_metrics_count_which_are_meant_for_it(start, topic, queue):
+def test_each_webhook_gets_its_status_and_is_counted_by_the_right_metrics(start, topic, queue):
     function = start(SNS_TOPIC_ARN=topic)
-    # What SNS can take, without room for the attributes.
+    # The maximum of SNS, without room for the attributes.
     too_large = SUCCESS.ljust(1_048_576)
     early, late = [str(int(time.time()) + seconds) for seconds in [600, -600]]
     seen = set()
-    for webhook, answer, expected in [
+    for webhook, result, expected in [
         (Webhook(SUCCESS, KEY), (200, "published"), ["Published", "SnsMilliseconds"]),
         (Webhook(SUCCESS, KEY, id=""), (400, "header_missing"), ["Unverified"]),
         (Webhook(SUCCESS, NOBODYS_KEY), (401, "signature_mismatch"), ["Unverified"]),
@@ -71,7 +71,7 @@ def test_each_webhook_gets_its_status_and_a_line_that_the_metrics_count_which_ar
         (Webhook(b"[]", KEY), (422, "not_an_outcome"), ["AuthenticRejected"]),
     ]:
         status, response, line = exchange(function, webhook)
-        assert (status, line["result"]) == answer
+        assert (status, line["result"]) == result
         assert list(response) == (["messageId"] if status == 200 else ["error"])
         assert sorted(counted(line)) == expected, line["result"]
         seen |= set(expected)
@@ -88,7 +88,7 @@ def test_each_webhook_gets_its_status_and_a_line_that_the_metrics_count_which_ar
     line = json.loads(function.log())
     assert (status, headers["Retry-After"], line["level"], line["code"]) == (503, "30", "ERROR", "NotFound")
     assert (line["result"], sorted(counted(line))) == ("not_published", ["NotPublished", "SnsMilliseconds"])
-    # No metric is left that nothing was meant for.
+    # Every metric was tested.
     assert seen | {"NotPublished"} == set(metrics())
     assert len(queue.take()) == 1
 
@@ -107,7 +107,7 @@ def test_each_webhook_gets_its_status_and_a_line_that_the_metrics_count_which_ar
         ("SSL_CERT_FILE", "/p4ss word%"),
     ],
 )
-def test_a_wrong_setting_stops_the_start_with_one_line_that_names_it(start, binary, variable, value):
+def test_a_wrong_setting_stops_the_start_and_is_named_in_one_line(start, binary, variable, value):
     function = start(**{variable: value})
     with pytest.raises(Failure, match=variable):
         function.request("GET")
@@ -120,11 +120,11 @@ def test_a_wrong_setting_stops_the_start_with_one_line_that_names_it(start, bina
     assert "p4ss" not in ended.stdout
 
 
-def test_an_event_that_nobody_can_read_leaves_one_line_that_does_not_repeat_it(start, topic, queue):
+def test_an_unreadable_event_is_logged_in_one_line_without_its_content(start, topic, queue):
     function = start(SNS_TOPIC_ARN=topic)
     broken = event("succeed.json")
     broken["headers"]["x-webhook-id"] = "p4ss\nword"
-    # Not Base64: a dependency panics on it, before any code of ours.
+    # A dependency panics on a body that is not Base64, before the function's own code runs.
     panic = {**event("base64-body.json"), "body": "p4ss word%"}
     for unread in [broken, {}, "p4ss", panic]:
         status, _, body = function.invoke(json.dumps(unread))
@@ -141,7 +141,7 @@ def test_an_event_that_nobody_can_read_leaves_one_line_that_does_not_repeat_it(s
     assert len(queue.take()) == 1
 
 
-def test_a_key_or_a_signature_that_is_written_would_be_seen():
+def test_the_check_finds_a_logged_key_or_signature():
     signature = Webhook(SUCCESS, KEY).headers()["X-Webhook-Signature"]
     environment = {"WEBHOOK_SECRET": f"{NOBODYS_KEY},{KEY}", "AWS_SECRET_ACCESS_KEY": "secret/of+the+role"}
     raw = key_bytes(KEY)

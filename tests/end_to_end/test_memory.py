@@ -1,4 +1,4 @@
-"""What stays of a key in the memory of the process."""
+"""Copies of the key in the memory of the process."""
 
 import base64
 import os
@@ -10,15 +10,15 @@ from operate.pollo import Webhook, key_bytes
 from tests.end_to_end.exchange import SUCCESS, exchange
 
 
-# Of several lengths, because a shorter one is overwritten sooner where it was left behind.
+# Several lengths, because freed memory of a short key is overwritten sooner.
 @pytest.mark.parametrize("length", [32, 64, 300])
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows a process's memory as a file")
-def test_the_memory_holds_a_key_in_the_environment_alone(start, topic, length):
+def test_memory_contains_the_key_only_in_the_environment(start, topic, length):
     key = base64.b64encode(os.urandom(length)).decode()
     function = start(WEBHOOK_SECRET=key, SNS_TOPIC_ARN=topic)
     assert exchange(function, Webhook(SUCCESS, key))[0] == 200
-    # The environment lies on the stack, where Linux puts it. An allocator writes over the start of what is freed, so a
-    # piece from the end is looked for.
+    # Linux puts the environment on the stack. An allocator overwrites the start of freed memory, so the test searches for
+    # a piece from the end.
     assert places_in_memory(function.process.pid, key.encode()[-30:-8]) == ["[stack]"]
     assert places_in_memory(function.process.pid, key_bytes(key)[-20:-4]) == []
 
@@ -29,7 +29,7 @@ def places_in_memory(process, piece):
     with open(f"/proc/{process}/maps") as maps, open(f"/proc/{process}/mem", "rb") as memory:
         for line in maps:
             addresses, access, _, _, _, *name = line.split()
-            # The kernel's own pages cannot be read, and hold nothing of the process.
+            # Pages of the kernel cannot be read and contain no data of the process.
             if "r" in access and not "".join(name).startswith(("[vvar", "[vsyscall")):
                 start, end = [int(address, 16) for address in addresses.split("-")]
                 memory.seek(start)

@@ -1,4 +1,4 @@
-"""outcome.schema.json, beside what the function publishes."""
+"""Compares outcome.schema.json with what the function publishes."""
 
 import base64
 import json
@@ -45,8 +45,8 @@ def sample(file):
 
 @pytest.fixture
 def publish(start, topic, queue):
-    """Hands over an event with this body and these headers. Gives the message and its attributes, or None if the function
-    publishes nothing."""
+    """Sends an event with this body and these headers. Returns the message and its attributes, or None if nothing is
+    published."""
     function = start(SNS_TOPIC_ARN=topic, WEBHOOK_TOLERANCE_SECONDS="0")
     event = json.loads((CHECKOUT / "events" / "succeed.json").read_text())
 
@@ -67,13 +67,13 @@ def test_the_schema_is_valid():
     Draft202012Validator.check_schema(SCHEMA)
 
 
-def test_the_body_of_each_sample_event_is_valid_unless_it_is_not_an_outcome():
+def test_the_schema_accepts_each_sample_event_that_is_an_outcome():
     del SAMPLES["get.json"]
     for file, expected in SAMPLES.items():
         assert MESSAGE.is_valid(sample(file)) == (expected["log"]["result"] != "not_an_outcome"), file
 
 
-def test_the_fields_that_pollo_is_reported_to_send_have_the_reported_types():
+def test_the_schema_checks_the_types_of_the_reported_fields():
     REPORTED.validate(sample("extra-fields.json"))
     assert not REPORTED.is_valid({"credit": "30"})
     assert set(sample("extra-fields.json")["generations"][0]) <= set(
@@ -81,7 +81,7 @@ def test_the_fields_that_pollo_is_reported_to_send_have_the_reported_types():
     )
 
 
-def test_the_function_publishes_a_body_if_and_only_if_it_is_valid(publish):
+def test_the_function_publishes_exactly_the_bodies_that_the_schema_accepts(publish):
     for body in BODIES:
         published = publish(json.dumps(body))
         assert (published is not None) == MESSAGE.is_valid(body), body
@@ -94,14 +94,14 @@ def test_the_function_publishes_a_body_if_and_only_if_it_is_valid(publish):
             }
 
 
-def test_of_a_task_id_that_is_not_ascii_the_function_counts_the_bytes(publish):
+def test_the_function_limits_a_task_id_in_bytes_and_the_schema_in_characters(publish):
     body = {"taskId": "é" * 129, "status": "succeed"}
     assert MESSAGE.is_valid(body)
     assert publish(json.dumps(body)) is None
 
 
 @pytest.mark.parametrize("header", ["id", "timestamp"])
-def test_a_header_is_published_if_and_only_if_it_is_a_valid_attribute(publish, header):
+def test_the_function_publishes_exactly_the_headers_that_the_schema_accepts(publish, header):
     attribute = {"id": "webhookId", "timestamp": "webhookTimestamp"}[header]
     valid = {"status": "failed", "taskId": "t", "webhookId": "msg_1", "webhookTimestamp": "1767225600"}
     for value in ["1", " é", "t" * 1_000, "", "\x80", "\ufffe"]:

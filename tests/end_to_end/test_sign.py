@@ -1,4 +1,4 @@
-"""`operate.sign`, as a person calls it. The function checks the signatures, and a shell takes the command apart."""
+"""`operate.sign` as a user calls it. The function checks the signatures, and a shell parses the curl command."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from local.emulators import CHECKOUT, KEY
 
 OTHER_KEY = "YW5vdGhlciBrZXkgb2YgUG9sbG8ncw=="
 ODD = '{"status":"failed",\n"taskId":"it\'s $HOME `id` \\\\ \\"é","a":1.50}'
-# Prints each word that curl would get, and its input.
+# Prints the arguments and the input of curl.
 CURL = r"""curl() { printf '%s\0' "$@"; case "$*" in *@-) cat ;; esac; }"""
 
 
@@ -45,7 +45,7 @@ def sent_by_curl(command):
         (["--stale"], "", 401),
     ],
 )
-def test_the_function_responds_as_the_options_say(start, topic, queue, form, options, stdin, status):
+def test_the_options_lead_to_the_expected_response(start, topic, queue, form, options, stdin, status):
     function = start(SNS_TOPIC_ARN=topic)
     url = [function.url] if form == "curl" else []
     signed = sign(form, *url, *options, stdin=stdin.encode())
@@ -61,7 +61,7 @@ def test_the_function_responds_as_the_options_say(start, topic, queue, form, opt
     assert json.loads(function.log())["httpStatus"] == status
 
 
-def test_every_key_signs(start, topic):
+def test_each_key_adds_a_signature(start, topic):
     signed = sign("event", secret=f"{OTHER_KEY}\r\n whsec_{KEY}").stdout
     for key in [OTHER_KEY, KEY]:
         function = start(SNS_TOPIC_ARN=topic, WEBHOOK_SECRET=key)
@@ -70,7 +70,7 @@ def test_every_key_signs(start, topic):
 
 
 @pytest.mark.parametrize("options", [["--base64"], []])
-def test_bytes_that_no_word_of_a_shell_can_be_are_piped_into_curl(options):
+def test_a_body_that_a_shell_cannot_pass_as_an_argument_is_piped_into_curl(options):
     body = b"\x00\xff'\n" if options else b"\x00'\n"
     assert sent_by_curl(sign("curl", "http://127.0.0.1:9/", "--body", "-", *options, stdin=body).stdout)[1] == body
 
@@ -92,6 +92,6 @@ def test_the_event_is_received_at_the_time_of_its_timestamp():
         (["--body", "-"], KEY, "The body is not UTF-8: add --base64.\n"),
     ],
 )
-def test_what_is_wrong_is_said_in_a_sentence(options, secret, sentence):
+def test_each_error_is_one_sentence(options, secret, sentence):
     signed = sign("event", *options, stdin=b"\xff", secret=secret)
     assert (signed.returncode, signed.stdout, signed.stderr.decode()) == (1, b"", sentence)

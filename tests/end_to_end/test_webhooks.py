@@ -1,4 +1,4 @@
-"""Webhooks in, messages out."""
+"""Sends webhooks and reads the published messages."""
 
 import json
 import subprocess
@@ -9,7 +9,7 @@ from operate.pollo import Webhook
 from tests.end_to_end.exchange import FAILURE, SUCCESS, exchange
 
 
-def test_a_webhook_comes_out_of_the_queues_whose_filters_it_passes(start, sns, topic):
+def test_a_webhook_reaches_the_queues_whose_filters_match(start, sns, topic):
     everything = sns.subscribed_queue(topic, "everything")
     failed = sns.subscribed_queue(topic, "failed", FilterPolicy='{"status":["failed"]}')
     videos = sns.subscribed_queue(
@@ -45,7 +45,7 @@ def test_a_body_arrives_byte_for_byte_as_text_and_as_base64(start, topic, queue)
         assert [body for body, _ in queue.take()] == [body.decode()]
 
 
-def test_a_fifo_topic_takes_each_outcome_once(start, sns):
+def test_a_fifo_topic_delivers_an_outcome_once(start, sns):
     topic = sns.topic("each-outcome-once.fifo")
     queue = sns.subscribed_queue(topic, "each-outcome-once.fifo")
     function = start(SNS_TOPIC_ARN=topic)
@@ -55,7 +55,7 @@ def test_a_fifo_topic_takes_each_outcome_once(start, sns):
 
 
 def invoke(port, file, *function):
-    """Hands over an event as the README does. Gives the response as it is printed."""
+    """Sends an event as the README does. Returns the printed response."""
     command = [TOOLS / "cargo-lambda", "lambda", "invoke", "-A", ADDRESS, "-P", str(port), *function, "--data-file"]
     return subprocess.check_output([*command, CHECKOUT / "events" / file], text=True, timeout=PATIENCE)
 
@@ -72,7 +72,7 @@ def test_each_sample_event_gets_the_expected_response(start, topic, queue):
 
 
 def test_cargo_lambda_watch_publishes_a_sample_event_with_the_local_settings(sns):
-    # Otherwise the event would wait for the build.
+    # Without this, the event has to wait for the build.
     emulators.build()
     queue, port = sns.subscribed_queue(sns.topic("pollo-outcomes"), "local"), emulators.free_port()
     watch = [TOOLS / "cargo-lambda", "lambda", "watch", "-A", ADDRESS, "-P", port, "--env-file", emulators.LOCAL_ENV]

@@ -33,8 +33,8 @@ def command(*options, **environment):
     }
 
 
-def refused(**environment):
-    """What `make local` says if it does not even start the build."""
+def rejected(**environment):
+    """What `make local` prints if it exits before the build."""
     ran = subprocess.run(
         **command("--stay", PATH="", **environment), capture_output=True, check=False, timeout=PATIENCE
     )
@@ -51,19 +51,19 @@ def refused(**environment):
         ("SNS_PORT", "65536", "='65536' is not a port"),
     ],
 )
-def test_a_broken_setting_is_named_before_the_build(name, value, problem):
-    assert refused(**{"LAMBDA_PORT": "29000", "SNS_PORT": "24100", name: value}).startswith(f"{name}{problem}")
+def test_an_invalid_setting_is_reported_before_the_build(name, value, problem):
+    assert rejected(**{"LAMBDA_PORT": "29000", "SNS_PORT": "24100", name: value}).startswith(f"{name}{problem}")
 
 
-def test_ports_in_use_are_named_at_once():
+def test_ports_in_use_are_reported_before_the_build():
     with socket.create_server((ADDRESS, 0)) as one, socket.create_server((ADDRESS, 0)) as two:
         first, second = [server.getsockname()[1] for server in [one, two]]
-        said = refused(LAMBDA_PORT=str(first), SNS_PORT=str(second))
+        said = rejected(LAMBDA_PORT=str(first), SNS_PORT=str(second))
     reason = "(Address already in use)"
     assert said.startswith(f"LAMBDA_PORT={first} {reason} and SNS_PORT={second} {reason} cannot be used: stop ")
 
 
-def test_an_interrupt_while_it_starts_leaves_no_traceback():
+def test_an_interrupt_during_the_start_prints_no_traceback():
     run = subprocess.Popen(**command(PYTHONPROFILEIMPORTTIME="1"), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     with run:
         for line in run.stderr:
@@ -74,13 +74,13 @@ def test_an_interrupt_while_it_starts_leaves_no_traceback():
     assert run.returncode == -signal.SIGINT
 
 
-def test_a_line_of_the_log_is_shown_as_it_is(capsys):
+def test_a_log_line_is_printed_unchanged(capsys):
     demo.show_line(LINE)
     assert capsys.readouterr().out == f"   logged       {LINE}\n"
 
 
 @pytest.mark.parametrize(("result", "colour"), [("published", demo.GREEN), ("signature_mismatch", demo.RED)])
-def test_a_terminal_shows_its_result_in_colour_and_its_fields(capsys, monkeypatch, result, colour):
+def test_a_terminal_shows_the_result_in_colour_and_the_fields(capsys, monkeypatch, result, colour):
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     demo.show_line(LINE.replace("signature_mismatch", result))
     assert capsys.readouterr().out.splitlines() == [
@@ -95,7 +95,7 @@ class Run:
         self.url = f"http://{ADDRESS}:{ports['LAMBDA_PORT']}/"
 
     def read_until(self, enough):
-        """Gives what is shown from now on until `enough` of it is there."""
+        """Reads until `enough` accepts the text. Returns the text."""
         shown = ""
         while not enough(shown):
             shown += self.lines.get(timeout=PATIENCE) + "\n"
@@ -109,7 +109,7 @@ class Run:
 
 @pytest.fixture(scope="module")
 def run():
-    """`make local` with settings of one's own."""
+    """`make local` with own settings."""
     run = Run({name: str(free_port()) for name in demo.PORTS})
     demonstration = command("--stay", WEBHOOK_SECRET=OWN_KEY, WEBHOOK_TOLERANCE_SECONDS="300", **run.ports)
     with started(demonstration["args"], run.lines.put, env=demonstration["env"]) as (run.process, run.reader):
@@ -117,7 +117,7 @@ def run():
         yield run
 
 
-def test_settings_of_ones_own_are_used_and_the_key_is_not_shown(run):
+def test_own_settings_are_used_and_the_key_is_not_shown(run):
     assert run.status(OWN_KEY) == 200
     assert run.status(KEY) == 401
     assert run.status(OWN_KEY, "msg_1", "1767225600") == 401
@@ -131,7 +131,7 @@ def test_every_path_reaches_the_function(run, path):
     run.read_until(lambda shown: '"path"' in shown and shown.count("webhookId=path") == 2)
 
 
-def test_webhooks_at_once_are_shown_each_with_its_own_messages(run):
+def test_concurrent_webhooks_are_each_shown_with_their_own_messages(run):
     results = {f"msg_{number}": "published" if number % 5 else "signature_mismatch" for number in range(25)}
 
     def send(id):
@@ -139,7 +139,7 @@ def test_webhooks_at_once_are_shown_each_with_its_own_messages(run):
 
     with ThreadPoolExecutor(len(results)) as threads:
         list(threads.map(send, results))
-    # Each success comes out of two queues, and then its attributes are shown.
+    # Two queues deliver each success, and its attributes are shown each time.
     shown = run.read_until(lambda shown: shown.count("webhookId=msg_") == 40 and shown.count('"msg_') == 25)
     for block in shown.strip().split("\n\n"):
         line = json.loads(re.search("logged +(.*)", block)[1])
@@ -148,7 +148,7 @@ def test_webhooks_at_once_are_shown_each_with_its_own_messages(run):
         assert re.findall(r"webhookId=(\S+)", block) == [line["webhookId"]] * messages
 
 
-def test_a_message_without_a_line_in_the_log_is_shown_on_its_own(run):
+def test_a_message_without_a_log_line_is_shown_separately(run):
     sns = Sns(Emulator("SNS", None, run.ports["SNS_PORT"]))
     sns.sns.publish(TopicArn=sns.topic("pollo-outcomes"), Message="by hand")
     run.status(OWN_KEY, "last")
@@ -159,7 +159,7 @@ def test_a_message_without_a_line_in_the_log_is_shown_on_its_own(run):
     ]
 
 
-def test_ctrl_c_ends_it_and_leaves_the_ports_free(run):
+def test_ctrl_c_stops_it_and_frees_the_ports(run):
     run.process.send_signal(signal.SIGINT)
     run.read_until(lambda shown: shown.endswith("\nEverything is stopped.\n"))
     assert run.process.wait(PATIENCE) == 0

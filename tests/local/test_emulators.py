@@ -1,4 +1,4 @@
-"""Processes of a local run, and how their end is said."""
+"""The processes of a local run and the messages about their end."""
 
 import os
 import select
@@ -12,8 +12,8 @@ from local.emulators import CHECKOUT, Emulator, Function, started
 from operate.terminal import Failure
 
 
-def test_what_a_killed_run_has_started_ends_too():
-    # The end of a pipe that the child and the grandchild hold shows the end of both, even if nobody waits for them.
+def test_the_processes_of_a_killed_run_end_too():
+    # The child and the grandchild keep the pipe open. It closes when both have ended.
     end, held = os.pipe()
     code = f"""
 from local.emulators import started
@@ -39,7 +39,7 @@ with started(["sh", "-c", "sleep 60 & echo started; wait"], print, pass_fds=[{he
         ("echo why; exit 1", [], "The function has ended with status 1:\nwhy"),
     ],
 )
-def test_the_end_of_the_function_is_a_sentence(command, signals, sentence):
+def test_the_error_says_how_the_function_ended(command, signals, sentence):
     with started(["sleep", "60"], print) as (emulating, _):
         function = Function(Emulator("The emulator of Lambda", emulating, 0), {})
         with started(["sh", "-c", command], function.printed) as (function.process, function.reader):

@@ -1,4 +1,4 @@
-"""The archive of a release, around bytes that stand in for the compiled function."""
+"""The archive of a release, with a placeholder for the compiled function."""
 
 import difflib
 import hashlib
@@ -37,10 +37,10 @@ def unpacked(files, tmp_path):
     return tmp_path / "pollo-webhook-1"
 
 
-def test_two_checkouts_in_different_folders_give_the_same_bytes(tmp_path, files, crates):
+def test_two_checkouts_in_different_folders_give_the_same_archive(tmp_path, files, crates):
     other = tmp_path / "deeper" / "checkout"
     for name in [*files, "Cargo.toml", "Cargo.lock", "local/release.mk"]:
-        # In another order, with other times and modes.
+        # With other times and modes.
         if (CHECKOUT / name).is_file():
             (other / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(CHECKOUT / name, other / name)
@@ -51,7 +51,7 @@ def test_two_checkouts_in_different_folders_give_the_same_bytes(tmp_path, files,
     assert package.archive(again, "1") == package.archive(dict(reversed(files.items())), "1")
 
 
-def test_only_files_of_the_repository_and_what_is_made_of_it_are_packaged(crates):
+def test_the_archive_has_only_tracked_and_generated_files(crates):
     (CHECKOUT / "examples" / "__pycache__").mkdir(exist_ok=True)
     (CHECKOUT / "examples" / "__pycache__" / "left.pyc").touch()
     left = package.contents(CHECKOUT, BOOTSTRAP, "x86_64", crates)
@@ -59,7 +59,7 @@ def test_only_files_of_the_repository_and_what_is_made_of_it_are_packaged(crates
     assert set(left) - set(tracked) == {"bootstrap.zip", "sbom.cdx.json", "SHA256SUMS"}
 
 
-def test_every_file_is_in_one_folder_without_a_time_and_only_the_function_can_be_executed(files):
+def test_all_files_are_in_one_folder_with_fixed_times_and_modes(files):
     with zipfile.ZipFile(io.BytesIO(package.archive(files, "0.2.0"))) as archive:
         entries = archive.infolist()
     assert [entry.filename for entry in entries] == sorted(f"pollo-webhook-0.2.0/{name}" for name in files)
@@ -71,7 +71,7 @@ def test_every_file_is_in_one_folder_without_a_time_and_only_the_function_can_be
     assert (bootstrap.external_attr >> 16, bootstrap.date_time) == (0o100755, (1980, 1, 1, 0, 0, 0))
 
 
-def test_all_that_a_user_needs_is_in_it(files):
+def test_the_archive_has_all_docs_examples_and_commands(files):
     for folder in ["docs", "examples", "operate"]:
         paths = [path for path in (CHECKOUT / folder).rglob("*") if path.is_file() and path.suffix != ".pyc"]
         assert {str(path.relative_to(CHECKOUT)) for path in paths} == {
@@ -79,7 +79,7 @@ def test_all_that_a_user_needs_is_in_it(files):
         }
 
 
-def test_the_template_differs_from_the_source_only_in_where_the_code_is(files):
+def test_the_released_template_differs_only_in_code_uri_and_architecture(files):
     source = (CHECKOUT / "template.yaml").read_text()
     other = ["-      Architectures: [x86_64]", "+      Architectures: [arm64]"]
     for architecture, lines in [("x86_64", []), ("arm64", other)]:
@@ -97,7 +97,7 @@ def test_the_template_differs_from_the_source_only_in_where_the_code_is(files):
         package.template(released, "x86_64")
 
 
-def test_the_checksums_hold(files, unpacked):
+def test_the_checksums_match_and_detect_a_changed_file(files, unpacked):
     check = ["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"]
     assert subprocess.run(check, cwd=unpacked, check=False).returncode == 0
     assert len((unpacked / "SHA256SUMS").read_text().splitlines()) == len(files) - 1
@@ -105,7 +105,7 @@ def test_the_checksums_hold(files, unpacked):
     assert subprocess.run(check, cwd=unpacked, capture_output=True, check=False).returncode == 1
 
 
-def test_the_bill_of_materials_has_each_crate_with_its_hash_and_licence(files):
+def test_the_bill_of_materials_lists_each_crate_with_hash_and_licence(files):
     bill = json.loads(files["sbom.cdx.json"])
     [function] = bill["metadata"]["component"]["hashes"]
     assert function["content"] == hashlib.sha256(BOOTSTRAP).hexdigest()
@@ -115,12 +115,12 @@ def test_the_bill_of_materials_has_each_crate_with_its_hash_and_licence(files):
     listed = {(part["name"], part["version"], part["hashes"][0]["content"]) for part in bill["components"]}
     assert listed < known
     assert all(part["licenses"][0]["expression"] for part in bill["components"])
-    # What publishes is in the function; what only the tests use is not, nor is what only compiles.
+    # The list has no crate that only the tests or the compiler use.
     assert {"aws-sdk-sns", "ring"} < {name for name, *_ in listed}
     assert not {"proptest", "thiserror-impl"} & {name for name, *_ in listed}
 
 
-def test_the_operators_commands_are_those_of_the_repository_and_run_from_the_archive(unpacked):
+def test_every_operators_command_runs_from_the_archive(unpacked):
     commands = re.findall(r"-m operate\.(\w+)", (CHECKOUT / "Makefile").read_text())
     assert f".PHONY: {' '.join(commands)}\n" in (unpacked / "Makefile").read_text()
     for command in commands:
@@ -129,7 +129,7 @@ def test_the_operators_commands_are_those_of_the_repository_and_run_from_the_arc
         assert f"make {command} STACK=pollo-webhook" in ran.stderr
 
 
-def test_an_architecture_whose_target_is_missing_is_refused_and_nothing_is_installed(monkeypatch, tmp_path):
+def test_a_missing_rust_target_is_reported_and_not_installed(monkeypatch, tmp_path):
     asked = []
     monkeypatch.setattr(package, "run", lambda *command, **_: asked.append(command[0]) or f"{tmp_path}/missing\n")
     with pytest.raises(SystemExit, match="run `rustup target add aarch64-unknown-linux-gnu` first"):

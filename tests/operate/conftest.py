@@ -1,4 +1,4 @@
-"""A deployed stack: an emulator of its log and its topic, and doubles of CloudFormation and of the function's URL."""
+"""A deployed stack: emulators of its log and topic, and fakes of CloudFormation and of the function URL."""
 
 import contextlib
 import importlib
@@ -31,7 +31,7 @@ AWS_SECRET = "secret/of+the+operator"
 
 @pytest.fixture(scope="session")
 def moto():
-    """The URL of an emulator of AWS, and clients of it."""
+    """The URL of an AWS emulator, and its clients."""
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()
     session = boto3.Session(aws_access_key_id="local", aws_secret_access_key=AWS_SECRET, region_name="us-east-1")
@@ -82,7 +82,7 @@ class Stack:
         return 200, f"<R><DescribeStacksResult><Stacks>{stack}</Stacks></DescribeStacksResult></R>".encode()
 
     def has_logged(self, *lines, ago=60):
-        """Puts lines into the log, `ago` seconds before now, and one a millisecond."""
+        """Writes lines to the log, one per millisecond, starting `ago` seconds before now."""
         start = int((time.time() - ago) * 1000)
         events = [
             {"timestamp": start + number, "message": line if isinstance(line, str) else json.dumps(line)}
@@ -91,7 +91,7 @@ class Stack:
         self.logs.put_log_events(logGroupName=self.group, logStreamName="1", logEvents=events)
 
     def settings(self, **environment):
-        """The environment of a command for this stack, with some settings changed, or taken away if they are None."""
+        """The environment of a command for this stack. `environment` overrides settings, and None removes one."""
         return {name: value for name, value in {**self.environment, **environment}.items() if value is not None}
 
     def process(self, command, **environment):
@@ -100,13 +100,13 @@ class Stack:
         return {"args": arguments, "cwd": CHECKOUT, "env": self.settings(**environment), "text": True}
 
     def run(self, command, **environment):
-        """Runs a command of the package without a terminal. Gives its exit status and all that it prints."""
+        """Runs a command of the package without a terminal. Returns its exit status and its output."""
         printed = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
         with (
             mock.patch.dict(os.environ, self.settings(**environment), clear=True),
-            # It keeps the credentials and the region of an earlier run.
+            # The default session keeps the credentials and the region of an earlier run.
             mock.patch("boto3.DEFAULT_SESSION", None),
-            # To read the models of the services again takes most of a run's time.
+            # Reusing the loader saves time: it reads the models of the services only once.
             mock.patch("botocore.session.create_loader", return_value=LOADER),
             mock.patch("sys.stdin", io.StringIO()),
             contextlib.redirect_stdout(printed),
@@ -117,14 +117,14 @@ class Stack:
         printed.seek(0)
         text = printed.read()
         status = ended.value.code
-        # What Python does with a text.
+        # Python prints a text status and exits with 1.
         if isinstance(status, str):
             text, status = f"{text}{status}\n", 1
-        assert_shows_nothing_it_must_not(text)
+        assert_shows_no_secret_or_traceback(text)
         return status, text
 
 
-def assert_shows_nothing_it_must_not(printed):
+def assert_shows_no_secret_or_traceback(printed):
     assert "Traceback" not in printed
     secrets = {"WEBHOOK_SECRET": f"{KEY},{OTHER_KEY}", "AWS_SECRET_ACCESS_KEY": AWS_SECRET}
     assert leaks(printed, secrets) == []
@@ -135,7 +135,7 @@ def signature(key, headers, body):
 
 
 def verifies(request):
-    """Responds as the function does: publishes what was signed with its key."""
+    """Responds as the function does: accepts a webhook that is signed with its key."""
     if request.headers["X-Webhook-Signature"] != signature(KEY, request.headers, request.body):
         return 401, b'{"error":"signature does not match"}'
     return 200, b'{"messageId":"5b9f6a2e-0001"}'

@@ -1,4 +1,4 @@
-"""What `make replay` and `make smoke` have in common: settings, a question, and how they end."""
+"""The common behaviour of `make replay` and `make smoke`: settings, the confirmation, and exit statuses."""
 
 import os
 import pty
@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from tests.operate.conftest import KEY, assert_shows_nothing_it_must_not
+from tests.operate.conftest import KEY, assert_shows_no_secret_or_traceback
 from tests.operate.test_unpublished import line
 
 
@@ -20,16 +20,16 @@ def stack(stack):
 
 
 @pytest.mark.parametrize("command", ["replay", "smoke"])
-def test_without_a_terminal_and_without_yes_nothing_is_sent(stack, function, command):
+def test_without_a_terminal_or_yes_nothing_is_sent(stack, function, command):
     status, printed = stack.run(command)
     assert "there is no terminal to ask on. Run it in one, or set YES=1." in printed
     assert (status, function.requests) == (1, [])
 
 
-@pytest.mark.parametrize(("answer", "sent"), [("y", 1), ("yes", 1), ("n", 0), ("", 0), ("\x04", 0)])
-def test_on_a_terminal_it_asks(stack, function, answer, sent):
+@pytest.mark.parametrize(("typed", "sent"), [("y", 1), ("yes", 1), ("n", 0), ("", 0), ("\x04", 0)])
+def test_on_a_terminal_it_asks_before_it_sends(stack, function, typed, sent):
     ours, theirs = pty.openpty()
-    os.write(ours, f"{answer}\n".encode())
+    os.write(ours, f"{typed}\n".encode())
     ran = subprocess.run(**stack.process("replay"), stdin=theirs, capture_output=True, timeout=60, check=False)
     os.close(ours)
     os.close(theirs)
@@ -50,7 +50,7 @@ def test_an_interrupt_during_the_imports_leaves_no_traceback(stack, tmp_path, co
     assert process.returncode == -signal.SIGINT
 
 
-def test_an_interrupt_ends_it_with_a_word(stack, function):
+def test_an_interrupt_prints_interrupted_and_exits_with_130(stack, function):
     asked, finished = threading.Event(), threading.Event()
 
     def hang(_):
@@ -66,12 +66,12 @@ def test_an_interrupt_ends_it_with_a_word(stack, function):
     process.send_signal(signal.SIGINT)
     printed, _ = process.communicate(timeout=60)
     finished.set()
-    assert_shows_nothing_it_must_not(printed)
+    assert_shows_no_secret_or_traceback(printed)
     assert printed.endswith("\nInterrupted.\n")
     assert process.returncode == 130
 
 
-def test_a_closed_pipe_ends_it_without_a_word(stack):
+def test_a_closed_pipe_ends_it_without_a_message(stack):
     reading, writing = os.pipe()
     os.close(reading)
     ran = subprocess.run(
@@ -109,16 +109,16 @@ def test_a_closed_pipe_ends_it_without_a_word(stack):
         ("replay", {"AWS_ENDPOINT_URL_CLOUDFORMATION": "http://127.0.0.1:1"}, "AWS cannot be reached: "),
     ],
 )
-def test_what_is_wrong_in_the_settings_is_said_in_a_sentence(stack, function, command, environment, sentence):
+def test_an_invalid_setting_is_reported_in_one_sentence(stack, function, command, environment, sentence):
     status, printed = stack.run(command, **{"YES": "1", **environment})
     assert sentence in printed.splitlines()[-1]
     assert command == "smoke" or len(printed.splitlines()) == 1
     assert (status, function.requests) == (1, [])
 
 
-def test_without_boto3_a_sentence_says_what_installs_it(stack):
+def test_without_boto3_the_error_says_how_to_install_it(stack):
     command = stack.process("replay")
-    # Without what is installed, only the checkout and the standard library are left.
+    # -S hides installed packages.
     command["args"].insert(1, "-S")
     ran = subprocess.run(**command, capture_output=True, timeout=60, check=False)
     assert (ran.returncode, ran.stderr) == (1, "boto3 is missing: run this through make, which installs it\n")

@@ -1,4 +1,4 @@
-"""What lines of a log tell of a smoke test that failed."""
+"""Finds the cause of a failed smoke test in the log."""
 
 import pytest
 
@@ -9,7 +9,7 @@ ARCHITECTURE = "built for another architecture than the function has"
 
 
 @pytest.mark.parametrize(
-    ("message", "told"),
+    ("message", "expected"),
     [
         ("RequestId: 8f0f2f86 Error: fork/exec /var/task/bootstrap: exec format error", ARCHITECTURE),
         (
@@ -28,8 +28,8 @@ ARCHITECTURE = "built for another architecture than the function has"
         ),
     ],
 )
-def test_a_line_that_tells_the_cause(message, told):
-    assert told in cause(message, "smoke-1")
+def test_finds_the_cause_in_a_log_line(message, expected):
+    assert expected in cause(message, "smoke-1")
 
 
 @pytest.mark.parametrize(
@@ -42,5 +42,5 @@ def test_a_line_that_tells_the_cause(message, told):
         '{"type":"platform.report","record":{"status":"success"}}',
     ],
 )
-def test_a_line_that_tells_nothing(message):
+def test_ignores_a_log_line_without_a_cause(message):
     assert cause(message, "smoke-1") is None

@@ -1,4 +1,4 @@
-"""Sending to a URL that does not respond as the function does."""
+"""Requests to a URL that does not respond as the function does."""
 
 import socket
 import threading
@@ -11,7 +11,7 @@ from tests.http_server import serving
 BODY, HEADERS = b"{}", {"Content-Type": "application/json"}
 
 
-def test_a_url_that_hangs_is_left_in_time():
+def test_a_url_that_does_not_respond_times_out():
     finished = threading.Event()
 
     def hang(_):
@@ -36,15 +36,15 @@ def test_a_redirect_is_not_followed():
         assert target.requests == []
 
 
-@pytest.mark.parametrize("answer", [b"", b"garbage\r\n\r\n"])
-def test_a_response_that_is_not_http_is_said_in_a_sentence(answer):
+@pytest.mark.parametrize("response", [b"", b"garbage\r\n\r\n"])
+def test_a_response_that_is_not_http_is_reported(response):
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def respond():
             connection, _ = server.accept()
             with connection:
                 connection.recv(65_536)
-                connection.sendall(answer)
+                connection.sendall(response)
 
         threading.Thread(target=respond, daemon=True).start()
         with pytest.raises(Unreachable, match="cannot be reached: ."):
@@ -52,12 +52,12 @@ def test_a_response_that_is_not_http_is_said_in_a_sentence(answer):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '"messageId"', "{}", '{"messageId":1}', '{"error":"no"}'])
-def test_only_200_of_the_function_gives_a_message_id(text):
+def test_only_a_200_with_a_message_id_has_a_message_id(text):
     assert Response(200, text).message_id is None
     assert Response(202, '{"messageId":"1"}').message_id is None
 
 
-def test_a_response_is_shown_short_and_without_control_characters():
+def test_a_response_is_shown_truncated_without_control_characters():
     with serving(lambda _: (502, b"\x1b[31m\xff" + b"x" * 20_000)) as double:
         shown = str(post(double.url, BODY, HEADERS, 10))
     assert shown.startswith("502 '\\x1b[31m\\ufffdxxx")
@@ -82,5 +82,5 @@ def test_a_response_is_shown_short_and_without_control_characters():
         (Response(503, '{"message":"Service Unavailable"}'), "The function was not available"),
     ],
 )
-def test_a_response_that_must_not_be_is_explained(response, cause):
+def test_the_cause_of_an_unexpected_response_is_explained(response, cause):
     assert cause in response.cause()

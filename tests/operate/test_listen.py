@@ -11,7 +11,7 @@ import time
 import pytest
 
 from operate.listen import SAMPLE
-from tests.operate.conftest import assert_shows_nothing_it_must_not
+from tests.operate.conftest import assert_shows_no_secret_or_traceback
 
 VIDEO = '{"taskId":"t1","status":"succeed",\r\n "generations":[{"url":"https:\\/\\/a/ü\x9b"}], "n":1.50}\n'
 LISTENING = "Listening to "
@@ -23,7 +23,7 @@ class Listener:
         self.stack, self.process, self.printed = stack, process, ""
 
     def read_until(self, text):
-        """Reads what it prints until `text` is there."""
+        """Reads the output until it contains `text`."""
         deadline = time.monotonic() + PATIENCE
         while text not in self.printed:
             assert select.select([self.process.stdout], [], [], max(0, deadline - time.monotonic()))[0], self.printed
@@ -32,10 +32,10 @@ class Listener:
             self.printed += read
 
     def end(self, number=signal.SIGINT):
-        """Gives the exit status."""
+        """Ends the listener. Returns its exit status."""
         self.process.send_signal(number)
         self.printed += self.process.communicate(timeout=PATIENCE)[0]
-        assert_shows_nothing_it_must_not(self.printed)
+        assert_shows_no_secret_or_traceback(self.printed)
         return self.process.returncode
 
 
@@ -60,14 +60,14 @@ def publish(stack, body, task_id="t1", status="succeed", id="msg_1"):
 
 
 def left(stack):
-    """What there is of listeners: the names of their queues, and of the subscribed ones."""
+    """The names of all queues of listeners, and of the subscribed ones."""
     urls = stack.sqs.list_queues(QueueNamePrefix=f"pollo-webhook-listen-{stack.name}-").get("QueueUrls", [])
     subscriptions = stack.sns.list_subscriptions_by_topic(TopicArn=stack.topic)["Subscriptions"]
     names = [url.rpartition("/")[2] for url in urls], [entry["Endpoint"].split(":")[-1] for entry in subscriptions]
     return [sorted(each) for each in names]
 
 
-def test_each_outcome_is_shown_as_it_is_published(stack, listen):
+def test_each_published_outcome_is_shown(stack, listen):
     listener = listen()
     listener.read_until(f"{LISTENING}{stack.topic}. Ctrl-C stops it.\n")
     publish(stack, '{"taskId":"動画","status":"failed"}', "動画", "failed", "msg_2")
@@ -109,7 +109,7 @@ def test_a_filter_policy_selects_outcomes(stack, listen):
     assert "webhookId=msg_1" not in listener.printed
 
 
-def test_each_outcome_is_forwarded_as_the_same_bytes_with_its_attributes_as_headers(stack, function, listen):
+def test_each_outcome_is_forwarded_unchanged_with_its_attributes_as_headers(stack, function, listen):
     function.respond = lambda request: (500, b"busy") if request.body == b"1" else (204, b"")
     listener = listen(FORWARD=f"{function.url}outcomes?a=b")
     listener.read_until(LISTENING)
@@ -129,7 +129,7 @@ def test_each_outcome_is_forwarded_as_the_same_bytes_with_its_attributes_as_head
     }
 
 
-def test_an_outcome_that_cannot_be_forwarded_is_shown_all_the_same(stack, listen):
+def test_an_outcome_that_cannot_be_forwarded_is_still_shown(stack, listen):
     listener = listen(FORWARD="http://127.0.0.1:1/")
     listener.read_until(LISTENING)
     for id in ["msg_1", "msg_2"]:
@@ -139,7 +139,7 @@ def test_an_outcome_that_cannot_be_forwarded_is_shown_all_the_same(stack, listen
     assert listener.end() == 0
 
 
-def test_each_outcome_is_saved_as_a_sample_event_without_its_signature_and_none_twice(stack, listen, tmp_path):
+def test_each_outcome_is_saved_once_as_a_sample_event_without_a_signature(stack, listen, tmp_path):
     folder = tmp_path / "a" / "b"
     listener = listen(SAVE=str(folder))
     listener.read_until(LISTENING)
@@ -160,7 +160,7 @@ def test_each_outcome_is_saved_as_a_sample_event_without_its_signature_and_none_
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_it_and_leaves_nothing(stack, listen, number):
+def test_a_signal_removes_the_queue_and_its_subscription(stack, listen, number):
     listener = listen()
     listener.read_until(LISTENING)
     assert [len(names) for names in left(stack)] == [1, 1]
@@ -169,7 +169,7 @@ def test_a_signal_ends_it_and_leaves_nothing(stack, listen, number):
     assert left(stack) == [[], []]
 
 
-def test_it_leaves_nothing_if_nobody_reads_what_it_prints(stack, listen):
+def test_a_closed_output_removes_the_queue_and_its_subscription(stack, listen):
     listener = listen()
     listener.read_until(LISTENING)
     listener.process.stdout.close()
@@ -178,14 +178,14 @@ def test_it_leaves_nothing_if_nobody_reads_what_it_prints(stack, listen):
     assert left(stack) == [[], []]
 
 
-def test_it_leaves_nothing_if_sns_rejects_the_subscription(stack, listen):
+def test_a_rejected_subscription_removes_the_queue(stack, listen):
     listener = listen(FILTER='{"status":"failed"}')
     listener.read_until("AWS reports an error: An error occurred (InvalidParameter) when calling the Subscribe")
     assert listener.process.wait(PATIENCE) == 1
     assert left(stack) == [[], []]
 
 
-def test_a_queue_that_is_gone_ends_it(stack, listen):
+def test_a_deleted_queue_ends_the_listener(stack, listen):
     listener = listen()
     listener.read_until(LISTENING)
     stack.sqs.delete_queue(QueueUrl=stack.sqs.get_queue_url(QueueName=left(stack)[0][0])["QueueUrl"])
@@ -194,7 +194,7 @@ def test_a_queue_that_is_gone_ends_it(stack, listen):
     assert left(stack) == [[], []]
 
 
-def test_what_a_killed_listener_leaves_the_next_one_removes_but_not_one_that_listens(stack, listen):
+def test_a_listener_removes_the_queue_of_a_killed_one_but_not_of_a_running_one(stack, listen):
     killed = listen()
     killed.read_until(LISTENING)
     killed.end(signal.SIGKILL)
@@ -226,7 +226,7 @@ def test_what_a_killed_listener_leaves_the_next_one_removes_but_not_one_that_lis
         ({"SAVE": "/dev/null/a"}, "SAVE='/dev/null/a' is not a folder: Not a directory.\n"),
     ],
 )
-def test_what_is_wrong_in_the_settings_is_said_before_anything_is_made(stack, environment, sentence):
+def test_an_invalid_setting_is_reported_before_anything_is_created(stack, environment, sentence):
     status, printed = stack.run("listen", **environment)
     assert printed.startswith(sentence)
     assert (status, len(printed.splitlines()), left(stack)) == (1, 1, [[], []])

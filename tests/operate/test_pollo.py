@@ -1,4 +1,4 @@
-"""Keys and signatures of operate/pollo.py, by the tables that the function is tested with."""
+"""Keys and signatures of operate/pollo.py. The function is tested with the same tables."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ def read(name):
 
 
 @pytest.mark.parametrize("vector", read("keys.json"), ids=lambda vector: vector["case"])
-def test_a_text_gives_the_keys_or_the_problem_in_the_table(vector):
+def test_reads_keys_as_in_the_table(vector):
     try:
         result = {"keys": [key.hex() for key in read_keys(vector["text"])]}
     except InvalidKey as error:
@@ -26,7 +26,7 @@ def test_a_text_gives_the_keys_or_the_problem_in_the_table(vector):
 @pytest.mark.parametrize(
     "vector", read("pollo.json") + read("standard-webhooks.json"), ids=lambda vector: vector["case"]
 )
-def test_a_webhook_has_the_signature_of_the_published_samples(vector):
+def test_signs_as_the_published_samples(vector):
     [key] = key_texts(vector["key"])
     webhook = Webhook(vector["body"].encode(), key, vector["id"], vector["timestamp"])
     assert webhook.headers()["X-Webhook-Signature"] == vector["signature"].removeprefix("v1,")

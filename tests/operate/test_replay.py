@@ -1,4 +1,4 @@
-"""`make replay`, against a log with lines as the function writes them."""
+"""`make replay`, with a log as the function writes it."""
 
 import re
 import subprocess
@@ -17,12 +17,12 @@ UTC = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
 
 
 def shown(printed):
-    """The table in `printed`, a list of cells a row, without its times."""
+    """The rows of the table in `printed`, each as a list of cells without the times."""
     rows = [row for row in printed.splitlines() if re.search(f"{UTC}  {UTC}|LAST TRY", row)]
     return [re.split(" {2,}", re.sub(f" *{UTC}  {UTC}", "", row)) for row in rows]
 
 
-def test_what_was_not_published_is_sent_again_as_the_same_bytes_signed_now(stack, function):
+def test_an_unpublished_outcome_is_sent_unchanged_with_a_new_signature(stack, function):
     stack.has_logged(*[line("not_published", body=VIDEO, webhook_id="msg_2abc", code="InternalError")] * 11)
     status, printed = stack.run("replay", YES="1")
     assert shown(printed)[1:] == [["t1", "succeed", "not_published (InternalError)", "11"]]
@@ -37,7 +37,7 @@ def test_what_was_not_published_is_sent_again_as_the_same_bytes_signed_now(stack
     assert request.headers["Content-Type"] == "application/octet-stream"
 
 
-def test_each_reason_is_replayed_the_oldest_first_and_what_was_published_is_not(stack, function):
+def test_only_unpublished_outcomes_are_replayed_and_the_oldest_first(stack, function):
     stack.has_logged(
         line("not_published", "t1", body="1"),
         line("timestamp_outside_tolerance", "t2", body="2"),
@@ -59,14 +59,14 @@ def test_each_reason_is_replayed_the_oldest_first_and_what_was_published_is_not(
     assert (status, printed.splitlines()[-1]) == (0, "Published 3 of 3.")
 
 
-def test_dry_only_shows_and_needs_no_key(stack, function):
+def test_dry_sends_nothing_and_needs_no_key(stack, function):
     stack.has_logged(line("not_published", body=VIDEO))
     status, printed = stack.run("replay", DRY="1", WEBHOOK_SECRET=None)
     assert shown(printed)[1:] == [["t1", "succeed", "not_published", "1"]]
     assert (status, function.requests) == (0, [])
 
 
-def test_the_table_has_the_first_and_the_last_try_in_utc(stack):
+def test_the_table_shows_the_first_and_last_try_in_utc(stack):
     stack.has_logged(line("not_published", body=VIDEO), ago=7200)
     stack.has_logged(line("not_published", body=VIDEO), ago=3600)
     ran = subprocess.run(
@@ -77,7 +77,7 @@ def test_the_table_has_the_first_and_the_last_try_in_utc(stack):
         assert text in [time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(time.time() - ago - late)) for late in range(60)]
 
 
-def test_nothing_to_replay_is_a_success(stack, function):
+def test_nothing_to_replay_exits_with_0(stack, function):
     stack.has_logged(line("not_published", body=VIDEO), line("published"))
     status, printed = stack.run("replay")
     assert "Nothing to replay" in printed
@@ -85,7 +85,7 @@ def test_nothing_to_replay_is_a_success(stack, function):
 
 
 @pytest.mark.parametrize(("since", "found"), [("30m", 0), ("2h", 1), ("1d", 1), (None, 1)])
-def test_since_bounds_how_far_back_the_log_is_read(stack, since, found):
+def test_since_limits_how_far_back_the_log_is_read(stack, since, found):
     stack.has_logged(line("not_published", body=VIDEO), ago=3600)
     _, printed = stack.run("replay", DRY="1", SINCE=since)
     assert len(shown(printed)[1:]) == found
@@ -98,7 +98,7 @@ def test_every_page_of_the_log_is_read(stack):
     assert [row[0] for row in shown(printed)[1:]] == ["t2"]
 
 
-def test_reading_a_log_gives_up_in_time(stack, monkeypatch):
+def test_reading_the_log_has_a_time_limit(stack, monkeypatch):
     monkeypatch.setattr(log, "READING_SECONDS", -1)
     for name, value in stack.environment.items():
         monkeypatch.setenv(name, value)
@@ -106,7 +106,7 @@ def test_reading_a_log_gives_up_in_time(stack, monkeypatch):
         list(log.read_log(stack.group, 0))
 
 
-def test_the_first_of_several_keys_signs(stack, function):
+def test_replay_signs_with_the_first_key(stack, function):
     stack.has_logged(line("not_published", body=VIDEO))
     assert stack.run("replay", YES="1", WEBHOOK_SECRET=f"{KEY}\n{OTHER_KEY}")[0] == 0
     status, printed = stack.run("replay", YES="1", WEBHOOK_SECRET=f"{OTHER_KEY},{KEY}")
@@ -114,7 +114,7 @@ def test_the_first_of_several_keys_signs(stack, function):
     assert status == 1
 
 
-def test_another_url_can_be_named(stack, function):
+def test_url_replaces_the_url_of_the_stack(stack, function):
     stack.has_logged(line("not_published", body=VIDEO))
     with serving(verifies) as other:
         assert stack.run("replay", YES="1", URL=f"{other.url}stage?a=b")[0] == 0
@@ -122,13 +122,13 @@ def test_another_url_can_be_named(stack, function):
 
 
 @pytest.mark.parametrize("webhook_id", [None, "é", "a\nb"])
-def test_a_webhook_whose_id_no_header_takes_gets_another(stack, function, webhook_id):
+def test_a_webhook_id_that_is_no_valid_header_is_replaced(stack, function, webhook_id):
     stack.has_logged(line("not_published", body=VIDEO, webhook_id=webhook_id))
     assert stack.run("replay", YES="1")[0] == 0
     assert re.fullmatch(r"msg_\d+", function.requests[0].headers["X-Webhook-Id"])
 
 
-def test_what_the_function_rejects_again_is_said_and_the_others_are_sent(stack, function):
+def test_a_rejected_outcome_is_reported_and_the_others_are_sent(stack, function):
     stack.has_logged(
         line("not_an_outcome", "t1", "paused", body="[]"),
         line("not_published", "t2", body=VIDEO),
@@ -146,7 +146,7 @@ def test_what_the_function_rejects_again_is_said_and_the_others_are_sent(stack, 
     ("status", "sent"),
     [(401, 1), (403, 1), (404, 1), (429, 3), (500, 3), (502, 3), (503, 3), (422, 5), (200, 5), (302, 5)],
 )
-def test_a_cause_that_all_have_in_common_stops_the_replay(stack, function, status, sent):
+def test_failures_with_a_common_cause_stop_the_replay(stack, function, status, sent):
     stack.has_logged(*[line("not_published", f"t{number}", body=VIDEO) for number in range(5)])
     function.respond = lambda _: (status, b"")
     ended, printed = stack.run("replay", YES="1")
@@ -155,14 +155,14 @@ def test_a_cause_that_all_have_in_common_stops_the_replay(stack, function, statu
     assert (ended, printed.splitlines()[-1]) == (1, "Published 0 of 5.")
 
 
-def test_failures_that_are_not_in_a_row_do_not_stop_it(stack, function):
+def test_failures_that_are_not_consecutive_do_not_stop_the_replay(stack, function):
     stack.has_logged(*[line("not_published", f"t{number}", body=VIDEO) for number in range(6)])
     responses = iter([503, 503, 200, 503, 503, 200])
     function.respond = lambda _: (next(responses), b'{"messageId":"5b9f6a2e-0001"}')
     assert stack.run("replay", YES="1")[1].splitlines()[-1] == "Published 2 of 6."
 
 
-def test_a_body_that_is_not_in_the_log_is_listed_but_cannot_be_sent(stack, function):
+def test_an_outcome_without_a_logged_body_is_listed_but_not_sent(stack, function):
     stack.has_logged(line("too_large", "t1"), line("not_published", "t2", body=VIDEO))
     status, printed = stack.run("replay", YES="1")
     assert [row[0] for row in shown(printed)[1:]] == ["t1", "t2"]
@@ -173,14 +173,14 @@ def test_a_body_that_is_not_in_the_log_is_listed_but_cannot_be_sent(stack, funct
     assert (status, printed.splitlines()[-1]) == (1, "Published 1 of 2.")
 
 
-def test_control_characters_of_a_task_id_do_not_reach_the_terminal(stack):
+def test_control_characters_in_a_task_id_are_escaped(stack):
     stack.has_logged(line("not_an_outcome", "t\x1b[31m1", "\x07", body="{}"))
     _, printed = stack.run("replay", DRY="1")
     assert shown(printed)[1][:2] == [r"'t\x1b[31m1'", r"'\x07'"]
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/", "http://127.0.0.1:99999/", "http://[::1/", "http://a..b/"])
-def test_a_url_that_cannot_be_reached_is_said_in_a_sentence(stack, url):
+def test_an_unreachable_url_is_reported(stack, url):
     stack.has_logged(line("not_published", body=VIDEO))
     status, printed = stack.run("replay", YES="1", URL=url)
     assert f"t1  succeed  {url} cannot be reached: " in printed
@@ -196,15 +196,15 @@ def test_a_url_that_cannot_be_reached_is_said_in_a_sentence(stack, url):
         ("LimitExceededException", "AWS reports an error: An error occurred (LimitExceededException)"),
     ],
 )
-def test_a_log_that_cannot_be_read_is_said_in_a_sentence(stack, function, code, sentence):
-    refused = f'{{"__type":"{code}","message":"User: operator is not authorized to perform: logs:FilterLogEvents"}}'
-    with serving(lambda _: (400, refused.encode())) as logs:
+def test_a_log_that_cannot_be_read_is_reported(stack, function, code, sentence):
+    rejected = f'{{"__type":"{code}","message":"User: operator is not authorized to perform: logs:FilterLogEvents"}}'
+    with serving(lambda _: (400, rejected.encode())) as logs:
         status, printed = stack.run("replay", YES="1", AWS_ENDPOINT_URL_CLOUDWATCH_LOGS=logs.url)
     assert sentence in printed
     assert (status, function.requests) == (1, [])
 
 
-def test_a_stack_of_something_else_is_said_in_a_sentence(stack):
+def test_a_stack_that_is_not_pollo_webhook_is_reported(stack):
     del stack.outputs["WebhookUrl"]
     status, printed = stack.run("replay", YES="1")
     assert "(CREATE_COMPLETE) has no output WebhookUrl: it is not a deployed pollo-webhook." in printed

@@ -1,4 +1,4 @@
-"""`make smoke`, against a function URL that responds as it is told."""
+"""`make smoke`, with a fake function URL."""
 
 import json
 import re
@@ -15,7 +15,7 @@ def forged(request):
     return request.headers["X-Webhook-Signature"] != signature(KEY, request.headers, request.body)
 
 
-def test_a_function_that_works_publishes_a_success_and_rejects_a_forged_one(stack, function):
+def test_smoke_passes_if_the_signed_webhook_is_published_and_the_forged_rejected(stack, function):
     status, printed = stack.run("smoke", YES="1")
     assert status == 0
     assert 'Signed with key 1: 200 {"messageId":"5b9f6a2e-0001"}' in printed
@@ -28,18 +28,18 @@ def test_a_function_that_works_publishes_a_success_and_rejects_a_forged_one(stac
     assert f"Sends a success of the task {json.loads(signed.body)['taskId']} to {function.url}." in printed
 
 
-def test_a_url_is_enough(stack, function):
+def test_smoke_needs_only_a_url(stack, function):
     status, _ = stack.run("smoke", YES="1", STACK=None, URL=function.url, AWS_DEFAULT_REGION=None)
     assert (status, len(function.requests)) == (0, 2)
 
 
-def test_a_url_takes_the_place_of_that_of_the_stack(stack, function):
+def test_smoke_prefers_url_to_the_url_of_the_stack(stack, function):
     with serving(verifies) as other:
         assert stack.run("smoke", YES="1", URL=other.url)[0] == 0
     assert (len(other.requests), function.requests) == (2, [])
 
 
-def test_each_key_is_tried(stack, function):
+def test_smoke_tries_each_key(stack, function):
     status, printed = stack.run("smoke", YES="1", WEBHOOK_SECRET=f"{KEY} {OTHER_KEY}")
     assert "Signed with key 1: 200" in printed
     assert "Signed with key 2: 401" in printed
@@ -55,7 +55,7 @@ def test_each_key_is_tried(stack, function):
         (["Deleted", "arn:aws:sns:us-east-1:123456789012:topic:1"], False),
     ],
 )
-def test_a_topic_without_confirmed_subscription_is_warned_of(stack, arns, warned):
+def test_smoke_warns_about_a_topic_without_a_confirmed_subscription(stack, arns, warned):
     members = "".join(f"<member><SubscriptionArn>{arn}</SubscriptionArn></member>" for arn in arns)
     response = f"<Response><ListSubscriptionsByTopicResult><Subscriptions>{members}</Subscriptions></ListSubscriptionsByTopicResult></Response>"
     with serving(lambda _: (200, response.encode())) as sns:
@@ -63,7 +63,7 @@ def test_a_topic_without_confirmed_subscription_is_warned_of(stack, arns, warned
     assert ("has no confirmed subscription" in printed) == warned
 
 
-def test_a_topic_that_cannot_be_looked_at_does_not_stop_it(stack):
+def test_smoke_continues_if_subscriptions_cannot_be_listed(stack):
     stack.outputs["TopicArn"] = "arn:aws:sns:us-east-1:123456789012:gone"
     status, printed = stack.run("smoke", YES="1")
     assert "The topic's subscriptions cannot be listed. AWS reports an error: " in printed
@@ -71,7 +71,7 @@ def test_a_topic_that_cannot_be_looked_at_does_not_stop_it(stack):
 
 
 @pytest.mark.parametrize("status", [200, 401, 403])
-def test_a_response_that_must_not_be_is_explained_once(stack, function, status):
+def test_smoke_explains_unexpected_responses_once(stack, function, status):
     function.respond = lambda _: (status, b"<html>")
     ended, printed = stack.run("smoke", YES="1", WEBHOOK_SECRET=f"{KEY} {OTHER_KEY}")
     assert printed.splitlines()[-4:] == [
@@ -83,14 +83,14 @@ def test_a_response_that_must_not_be_is_explained_once(stack, function, status):
     assert ended == 1
 
 
-def test_a_url_that_takes_forged_webhooks_is_not_the_functions(stack, function):
+def test_smoke_fails_if_a_forged_webhook_is_accepted(stack, function):
     function.respond = lambda _: (200, b'{"messageId":"1"}')
     status, printed = stack.run("smoke", YES="1")
     assert "A forged webhook must be rejected with 401" in printed
     assert status == 1
 
 
-def test_a_response_without_a_message_id_is_a_failure_even_if_a_forged_webhook_is_rejected(stack, function):
+def test_smoke_fails_without_a_message_id(stack, function):
     function.respond = lambda request: verifies(request) if forged(request) else (200, b"<html>")
     status, printed = stack.run("smoke", YES="1")
     assert "Nothing was published: this is not the URL of the function." in printed
@@ -98,7 +98,7 @@ def test_a_response_without_a_message_id_is_a_failure_even_if_a_forged_webhook_i
 
 
 @pytest.mark.parametrize("status", [500, 502, 503])
-def test_the_log_of_a_stack_explains_a_failure(stack, function, status):
+def test_smoke_names_the_cause_from_the_log(stack, function, status):
     def respond(request):
         if forged(request):
             return verifies(request)
@@ -113,7 +113,7 @@ def test_the_log_of_a_stack_explains_a_failure(stack, function, status):
     assert ended == 1
 
 
-def test_without_a_stack_502_points_to_the_log(stack, function):
+def test_smoke_without_a_stack_refers_to_the_log_after_a_502(stack, function):
     function.respond = lambda _: (502, b"")
     status, printed = stack.run("smoke", YES="1", STACK=None, URL=function.url)
     assert "The function did not start, or failed on the request: its log says why." in printed
@@ -121,14 +121,14 @@ def test_without_a_stack_502_points_to_the_log(stack, function):
     assert status == 1
 
 
-def test_a_log_that_cannot_be_read_is_said(stack, function):
+def test_smoke_reports_a_log_that_cannot_be_read(stack, function):
     function.respond = lambda _: (502, b"")
     status, printed = stack.run("smoke", YES="1", AWS_ENDPOINT_URL_CLOUDWATCH_LOGS="http://127.0.0.1:1")
     assert "The function's log cannot be read. AWS cannot be reached: " in printed
     assert status == 1
 
 
-def test_the_filter_policy_of_the_runbook_excludes_smoke_tests_and_nothing_else(stack):
+def test_the_filter_policy_in_the_docs_excludes_only_smoke_tests(stack):
     [policy] = re.findall(r'^    (\{"taskId": .*)$', (CHECKOUT / "docs" / "operations.md").read_text(), re.MULTILINE)
     queue = stack.sqs.create_queue(QueueName=stack.name)["QueueUrl"]
     arn = f"arn:aws:sqs:us-east-1:123456789012:{stack.name}"

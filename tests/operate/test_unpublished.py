@@ -1,4 +1,4 @@
-"""Which outcomes were not published, by lines as the function logs them."""
+"""Finds unpublished outcomes in the log of the function."""
 
 import json
 
@@ -21,13 +21,13 @@ BODY = '{"taskId":"t1","status":"succeed","generations":[{"url":"https://videos.
 
 
 def line(result, task_id="t1", status="succeed", webhook_id="msg_1", **fields):
-    """A line of the function, with the fields that are read."""
+    """A log line of the function, with the relevant fields."""
     known = {"result": result, "taskId": task_id, "status": status, "webhookId": webhook_id, **fields}
     return json.dumps({name: value for name, value in known.items() if value is not None})
 
 
 def listed(*lines):
-    """The outcomes that lines of a log leave, one a millisecond."""
+    """The unpublished outcomes in log lines, with one line per millisecond."""
     return unpublished(enumerate(lines, start=1))
 
 
@@ -36,40 +36,40 @@ def names(*lines):
 
 
 @pytest.mark.parametrize("result", REPLAYED)
-def test_each_reason_of_an_authentic_webhook_is_listed(result):
+def test_each_result_of_an_unpublished_outcome_is_listed(result):
     [outcome] = listed(line(result, body=BODY))
     assert (outcome.task_id, outcome.status, outcome.body) == ("t1", "succeed", BODY.encode())
     assert outcome.reason == result
 
 
 @pytest.mark.parametrize("result", OTHERS)
-def test_nothing_else_is_listed(result):
+def test_other_results_are_not_listed(result):
     assert listed(line(result, body=BODY)) == []
 
 
-def test_eleven_tries_of_an_outcome_are_one_row_with_the_first_and_the_last_try():
+def test_all_tries_of_an_outcome_are_one_row():
     [outcome] = listed(*[line("not_published", body=BODY)] * 10, line("timestamp_outside_tolerance", body=BODY))
     assert (outcome.tries, outcome.first_try, outcome.last_try) == (11, 1, 11)
     assert outcome.reason == "timestamp_outside_tolerance"
 
 
-def test_a_row_names_the_code_of_sns():
+def test_a_row_has_the_error_code_of_sns():
     [outcome] = listed(line("not_published", body=BODY, code="KMSAccessDenied"))
     assert outcome.reason == "not_published (KMSAccessDenied)"
 
 
-def test_an_outcome_is_not_listed_if_a_later_or_an_earlier_try_was_published():
+def test_an_outcome_that_any_try_published_is_not_listed():
     assert listed(line("not_published"), line("not_published"), line("published", webhook_id="msg_2")) == []
     assert listed(line("published"), line("timestamp_outside_tolerance")) == []
 
 
-def test_the_two_outcomes_of_a_task_are_two_rows():
+def test_two_outcomes_of_one_task_are_two_rows():
     failed, succeed = line("not_published", status="failed"), line("not_published", status="succeed")
     assert names(failed, succeed, failed) == [("t1", "failed"), ("t1", "succeed")]
     assert names(failed, succeed, line("published", status="failed")) == [("t1", "succeed")]
 
 
-def test_the_outcomes_of_two_tasks_are_two_rows_the_oldest_first():
+def test_outcomes_are_sorted_the_oldest_first():
     rows = names(line("not_published", "t2"), line("not_published", "t1"), line("published", "t3"))
     assert rows == [("t2", "succeed"), ("t1", "succeed")]
 
@@ -83,23 +83,23 @@ def test_the_outcomes_of_two_tasks_are_two_rows_the_oldest_first():
         "\ufeff{}",
     ],
 )
-def test_a_body_in_text_is_kept_byte_for_byte(body):
+def test_a_text_body_is_kept_byte_for_byte(body):
     [outcome] = listed(line("not_an_outcome", body=body))
     assert outcome.body == body.encode()
 
 
-def test_a_body_in_base64_is_kept_byte_for_byte():
+def test_a_base64_body_is_kept_byte_for_byte():
     [outcome] = listed(line("not_an_outcome", None, None, bodyBase64="eyJhIjoi6QAiff8="))
     assert outcome.body == b'{"a":"\xe9\x00"}\xff'
 
 
 @pytest.mark.parametrize("fields", [{}, {"bodyBytes": 300_000}, {"bodyBase64": "bm90%IHRoZQ=="}, {"body": "\ud800"}])
-def test_an_outcome_whose_body_is_not_in_the_log_has_none(fields):
+def test_an_outcome_without_a_readable_body_in_the_log_has_no_body(fields):
     [outcome] = listed(line("not_published", **fields))
     assert outcome.body is None
 
 
-def test_the_last_body_counts_with_the_id_of_its_webhook():
+def test_the_last_body_and_its_webhook_id_are_used():
     first, last = (
         line("not_published", webhook_id="msg_1", body="1"),
         line("not_published", webhook_id="msg_2", body="2"),
@@ -112,23 +112,23 @@ def test_the_last_body_counts_with_the_id_of_its_webhook():
 
 
 @pytest.mark.parametrize(("task_id", "status"), [(None, None), ("t1", None), (None, "succeed"), ("", "succeed")])
-def test_an_outcome_without_a_task_id_or_a_status_is_told_from_others_by_its_body(task_id, status):
+def test_outcomes_without_a_task_id_or_status_are_distinguished_by_their_bodies(task_id, status):
     tries = [line("not_an_outcome", task_id, status, body=body) for body in ["[1]", "[2]", "[1]"]]
     assert [(outcome.body, outcome.tries) for outcome in listed(*tries)] == [(b"[1]", 2), (b"[2]", 1)]
 
 
-def test_an_outcome_without_anything_else_is_told_from_others_by_its_webhook():
+def test_outcomes_without_a_body_are_distinguished_by_their_webhook_ids():
     tries = [line("not_an_outcome", None, None, id, bodyBytes=300_000) for id in ["msg_1", "msg_2", "msg_1"]]
     assert [(outcome.webhook_id, outcome.tries) for outcome in listed(*tries)] == [("msg_1", 2), ("msg_2", 1)]
 
 
-def test_an_outcome_without_a_task_id_is_not_listed_once_its_webhook_was_published():
+def test_an_outcome_without_a_task_id_is_not_listed_if_its_webhook_was_published():
     unknown = line("not_an_outcome", None, None, "msg_1", body="{}")
     assert listed(unknown, line("published", "t1", "succeed", "msg_1")) == []
     assert len(listed(unknown, line("published", "t1", "succeed", "msg_2"))) == 1
 
 
-def test_another_outcome_with_the_same_webhook_id_does_not_hide_one():
+def test_two_outcomes_with_the_same_webhook_id_are_distinguished():
     assert names(line("not_published", "t1"), line("published", "t2")) == [("t1", "succeed")]
 
 
@@ -152,20 +152,20 @@ def test_smoke_tests_are_not_listed():
         "",
     ],
 )
-def test_lines_of_others_are_passed_over(message):
+def test_other_log_lines_are_ignored(message):
     assert listed(message) == []
 
 
-def test_fields_of_other_types_are_not_read():
+def test_fields_of_wrong_types_are_ignored():
     message = json.dumps({"result": "not_an_outcome", "taskId": 1, "status": ["succeed"], "webhookId": {}, "body": 2})
     [outcome] = listed(message)
     assert (outcome.task_id, outcome.status, outcome.webhook_id, outcome.body) == (None, None, None, None)
 
 
-def test_the_filter_pattern_selects_the_results_that_are_read():
+def test_the_filter_pattern_selects_the_relevant_results():
     assert PATTERN == (
         '{ $.result = "published" || $.result = "not_published" || $.result = "timestamp_outside_tolerance" || '
         '$.result = "timestamp_unreadable" || $.result = "not_an_outcome" || $.result = "too_large" }'
     )
-    # CloudWatch takes no longer one.
+    # The limit of CloudWatch.
     assert len(PATTERN) <= 1024

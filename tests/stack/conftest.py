@@ -1,4 +1,4 @@
-"""The package deployed to an emulator of AWS, called, changed and deleted, as a user does."""
+"""Deploys, calls, updates and deletes the package on an AWS emulator, as a user does."""
 
 import contextlib
 import os
@@ -15,12 +15,12 @@ from tests.stack.emulated_aws import ACCOUNT, MINISTACK, REGION, SAM, Aws, run
 
 @pytest.fixture(scope="session")
 def aws(tmp_path_factory, package):
-    """An emulator for each worker of xdist, and its clients without a compiler."""
+    """An emulator for each worker of xdist, and clients that have no compiler."""
     folder = tmp_path_factory.mktemp("aws")
     certificate, key = self_signed_certificate(folder)
     port = emulators.free_port()
     url = f"https://{ADDRESS}:{port}"
-    # The function inherits it, but for its settings, its credentials and the address of the emulator.
+    # The function inherits this environment, but has its own settings, credentials and endpoint.
     of_the_emulator = {
         "PATH": os.environ["PATH"],
         "TMPDIR": str(folder),
@@ -40,12 +40,12 @@ def aws(tmp_path_factory, package):
     of_its_clients = {
         "AWS_ENDPOINT_URL": url,
         "AWS_CA_BUNDLE": str(certificate),
-        # The emulator takes them for those of the account's root.
+        # To the emulator, these are the credentials of the account's root.
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_DEFAULT_REGION": REGION,
         "SAM_CLI_TELEMETRY": "0",
-        # Nothing is compiled.
+        # No compiler is on this path.
         "PATH": str(folder),
     }
     with contextlib.ExitStack() as running:
@@ -61,7 +61,7 @@ def aws(tmp_path_factory, package):
 
 @pytest.fixture(autouse=True)
 def account(aws):
-    """The account, in which a test leaves nothing."""
+    """Checks that a test leaves nothing in the account."""
     before = aws.inventory()
     yield
     assert aws.inventory() == before
@@ -69,14 +69,14 @@ def account(aws):
 
 @pytest.fixture
 def cleanup(account):
-    """Registers calls for the end of the test, after its stacks are deleted. The last one comes first."""
+    """Registers calls that run in reverse order after the stacks of the test are deleted."""
     with contextlib.ExitStack() as calls:
         yield calls.callback
 
 
 @pytest.fixture
 def deploy(aws, cleanup, package):
-    """Deploys a stack, or changes it. Gives the stack, and deletes every one at the end."""
+    """Deploys or updates a stack and returns it. Deletes all stacks at the end."""
 
     def deploy(name="pollo-webhook", template=None, **parameters):
         run(*sam_deploy_stack(name, template, **parameters), cwd=package)
@@ -89,7 +89,7 @@ def deploy(aws, cleanup, package):
 
 @pytest.fixture(scope="session")
 def package(tmp_path_factory):
-    """What a user has unpacked, into which nothing is written."""
+    """The unpacked package. Tests must not write into it."""
     return unpacked(tmp_path_factory.mktemp("package"))
 
 

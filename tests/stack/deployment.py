@@ -1,4 +1,4 @@
-"""Deploying with SAM, and the stacks that are deployed."""
+"""Deploys with SAM, and reads the deployed stacks."""
 
 import contextlib
 import json
@@ -19,18 +19,18 @@ from operate.pollo import Webhook
 from tests.leaks import leaks
 from tests.stack.emulated_aws import ACCOUNT, REGION, SAM, attempt, policy, run
 
-# In the package.
+# A folder in the package.
 SUBSCRIBERS = Path("examples/subscribers")
 
 OTHER_KEY = "YW5vdGhlciBrZXkgb2YgUG9sbG8ncw=="
 SUCCESS = b'{"taskId":"cm9ap1d4e0001","status":"succeed","credit":12}'
 FAILURE = b'{"taskId":"cm9ap1d4e0001","status":"failed"}'
-# What SAM wants for an empty value.
+# How SAM expects an empty value.
 QUOTES = '""'
 
 
 def sam_deploy(*words, **parameters):
-    """The words of `sam deploy`, with parameters on the command line if there are any."""
+    """The words of `sam deploy`, with the parameters as options."""
     overrides = [f"{name}={value or QUOTES}" for name, value in parameters.items()]
     option = ["--parameter-overrides"] if overrides else []
     return [SAM, "deploy", "--no-confirm-changeset", *words, *option, *overrides]
@@ -42,7 +42,7 @@ def sam_deploy_stack(name, template=None, **parameters):
 
 
 class Stack:
-    """A stack that is deployed."""
+    """A deployed stack."""
 
     def __init__(self, aws, name, cloudformation=None):
         self.aws, self.name = aws, name
@@ -55,7 +55,7 @@ class Stack:
             self.let_the_role_publish()
 
     def let_the_role_publish(self):
-        """On AWS, aws:PrincipalArn is the ARN of the role; the emulator has that of its session in it."""
+        """On AWS, aws:PrincipalArn is the ARN of the role. In the emulator, it is the ARN of the session."""
         role = self.resources["Role"]
         session = f"arn:aws:sts::{ACCOUNT}:assumed-role/{role}/*"
         self.set_topic_policy(self.topic_policy().replace(f"arn:aws:iam::{ACCOUNT}:role/{role}", session))
@@ -78,7 +78,7 @@ class Stack:
         return self.send(Webhook(body, key))[0]
 
     def statuses(self):
-        """The statuses of the responses to a webhook signed with the old key, and to one with the new."""
+        """The statuses of the responses to webhooks signed with the old and with the new key."""
         return {"old": self.status(KEY), "new": self.status(OTHER_KEY)}
 
     def setting(self, name):
@@ -87,7 +87,7 @@ class Stack:
         return configuration["Environment"]["Variables"][name]
 
     def lines(self):
-        """What the function has logged, without the platform's own lines."""
+        """The log lines of the function, without those of the platform."""
         events = self.aws.logs.filter_log_events(logGroupName=self.outputs["LogGroupName"])["events"]
         messages = [event["message"] for event in events]
         for message in messages:
@@ -103,7 +103,7 @@ class Stack:
         return {name: found[physical] for name, physical in self.resources.items() if physical in found}
 
     def decision(self, action, resource):
-        """What the policies of the role decide."""
+        """The decision of the role's policies."""
         role = self.aws.iam.get_role(RoleName=self.resources["Role"])["Role"]["Arn"]
         [result] = self.aws.iam.simulate_principal_policy(
             PolicySourceArn=role, ActionNames=[action], ResourceArns=[resource]
@@ -111,8 +111,8 @@ class Stack:
         return result["EvalDecision"]
 
     def operate(self, command, **variables):
-        """Runs an operator's command on the stack. Gives its exit status and what it prints."""
-        # The emulator's own form of a function's URL, which needs no name to resolve.
+        """Runs an operator's command on the stack. Returns its exit status and its output."""
+        # The emulator has this form of a function URL too, which needs no DNS.
         function = urlsplit(self.outputs["WebhookUrl"]).netloc.partition(".")[0]
         settings = {
             "STACK": self.name,
@@ -126,7 +126,7 @@ class Stack:
 
     @contextlib.contextmanager
     def listener(self, **variables):
-        """`make listen`, once it listens: gives the lines that it prints. Ends it as Ctrl-C does."""
+        """Starts `make listen` and returns the lines that it prints. Ends it as Ctrl-C does."""
         lines, environment = queue.Queue(), {**os.environ, "STACK": self.name, **variables}
         command = [sys.executable, "-m", "operate.listen"]
         with started(command, lines.put, env=environment, cwd=self.aws.package) as (process, reader):
@@ -138,7 +138,7 @@ class Stack:
 
 
 def unpacked(folder):
-    """Unpacks what `make package` has built. Gives the folder that SAM deploys from."""
+    """Unpacks the archive of `make package`. Returns the folder that SAM deploys from."""
     with zipfile.ZipFile(archive_path(os.environ.get("ARCH", "x86_64"))) as archive:
         archive.extractall(folder)
     [top] = folder.iterdir()
@@ -146,25 +146,25 @@ def unpacked(folder):
 
 
 class Release:
-    """What SAM deploys from, with a samconfig.toml of its own, because SAM writes into it."""
+    """An unpacked package with its own samconfig.toml, because SAM writes into that file."""
 
     def __init__(self, aws, folder):
         self.aws, self.folder, self.versions = aws, unpacked(folder), 0
         self.config = self.folder / "samconfig.toml"
 
-    def guided(self, **answers):
-        """`sam deploy --guided`, with those answers for the parameters. Gives the stack."""
+    def guided(self, **parameters):
+        """Runs `sam deploy --guided` with these parameters. Returns the stack."""
         command = [str(SAM), ["deploy", "--guided"]]
         sam = pexpect.spawn(*command, cwd=self.folder, encoding="utf-8", timeout=PATIENCE, dimensions=(50, 300))
         for question, reply in [
-            *((f"Parameter {name}.*: ", value) for name, value in answers.items()),
+            *((f"Parameter {name}.*: ", value) for name, value in parameters.items()),
             ("Confirm changes before deploy.*: ", ""),
             ("Disable rollback.*: ", ""),
             ("has no authentication. Is this okay.*: ", "y"),
             ("SAM configuration environment.*: ", ""),
             ("Deploy this changeset.*: ", "y"),
         ]:
-            # SAM's own proposal is the reply to whatever it asks in between.
+            # An empty reply to any other question accepts SAM's default.
             while sam.expect([question, r"\]\S*: "]) == 1:
                 sam.sendline("")
             sam.sendline(reply)
@@ -177,7 +177,7 @@ class Release:
         text = self.config.read_text()
         for name, value in settings.items():
             text, edits = re.subn(rf'\b{name}=\\"[^"\\]*\\"', rf'{name}=\\"{value}\\"', text)
-            assert edits == 1, f"{name} is {edits} times in {text}"
+            assert edits == 1, f"{name} is {edits} times instead of once in {text}"
         self.config.write_text(text)
 
     def deploy(self, **overrides):

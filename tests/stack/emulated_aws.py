@@ -1,7 +1,7 @@
-"""An emulator of AWS (ministack), which enforces policies and runs functions without Docker.
+"""An emulator of AWS (ministack). It enforces policies and runs functions without Docker.
 
-It cannot show mail, X-Ray, alarms that are raised, metrics, encryption, moving messages back from a dead-letter queue, or
-the reserved concurrency of a real account.
+It does not support mail, X-Ray, raised alarms, metrics, encryption, moving messages back from a dead-letter queue, or the
+reserved concurrency of a real account.
 """
 
 import contextlib
@@ -24,14 +24,14 @@ SAM = TOOLS / "sam"
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
 
-# A message or a line that nobody expects comes within this time after those that are expected.
+# An unexpected message or line arrives within this time after the expected ones.
 SETTLING_SECONDS = 0.5
 
 
 def run(*words, **options):
-    """Runs a command that must succeed. Gives what it prints."""
+    """Runs a command that must succeed. Returns its output."""
     ran = attempt(*words, **options)
-    assert ran.returncode == 0, f"{words} ended with {ran.returncode}:\n{ran.stdout}"
+    assert ran.returncode == 0, f"{words} exited with {ran.returncode}:\n{ran.stdout}"
     return ran.stdout
 
 
@@ -53,7 +53,7 @@ def policy(statement):
 
 
 def take(sqs, url, expected):
-    """Takes `expected` messages out of a queue, and any that follow them: pairs of body and attributes."""
+    """Takes `expected` messages and any further ones out of a queue. Returns pairs of body and attributes."""
     queue, messages, deadline = emulators.Queue(url, url, sqs), [], time.monotonic() + PATIENCE
     while len(messages) < expected and time.monotonic() < deadline:
         messages += queue.take()
@@ -78,7 +78,7 @@ class Aws:
         self.sqs = boto3.client("sqs")
 
     def send(self, url, webhook):
-        """Sends a webhook to a function's URL. Gives the status and the body of the response."""
+        """Sends a webhook to a function URL. Returns the status and the body of the response."""
         connection = http.client.HTTPSConnection(ADDRESS, self.port, timeout=PATIENCE, context=self.trust)
         with contextlib.closing(connection):
             connection.request("POST", "/", webhook.body, {"Host": urlsplit(url).netloc, **webhook.headers()})
@@ -86,25 +86,25 @@ class Aws:
             return response.status, json.loads(response.read())
 
     def download(self, url):
-        # The emulator says http and accepts only https.
+        # The emulator gives an http URL but accepts only https.
         url = urlsplit(url)._replace(scheme="https", netloc=f"{ADDRESS}:{self.port}").geturl()
         with urllib.request.urlopen(url, context=self.trust) as response:
             return response.read()
 
     def stacks(self):
-        """The names of the stacks but for SAM's own, the newest first."""
+        """The names of the stacks without SAM's own, the newest first."""
         stacks = self.cloudformation.describe_stacks()["Stacks"]
         stacks.sort(key=lambda stack: stack["CreationTime"], reverse=True)
         return [stack["StackName"] for stack in stacks if stack["StackName"] != "aws-sam-cli-managed-default"]
 
     def archives(self):
-        """What SAM has uploaded: pairs of bucket and key."""
+        """The objects that SAM has uploaded, as pairs of bucket and key."""
         buckets = [bucket["Name"] for bucket in self.s3.list_buckets()["Buckets"]]
         objects = {name: self.s3.list_objects_v2(Bucket=name).get("Contents", []) for name in buckets}
         return [(name, item["Key"]) for name, items in objects.items() for item in items]
 
     def inventory(self):
-        """What is in the account, but for SAM's own bucket."""
+        """The content of the account, without SAM's own bucket."""
         return {
             "alarms": [alarm["AlarmName"] for alarm in self.cloudwatch.describe_alarms()["MetricAlarms"]],
             "archives": self.archives(),

@@ -1,4 +1,4 @@
-"""The ways to deploy, and what then runs."""
+"""The ways to deploy, and the deployed function."""
 
 import json
 import os
@@ -16,9 +16,9 @@ from tests.stack.emulated_aws import SAM, policy, run, take
 
 pytestmark = pytest.mark.stack
 
-# With the compiler, which the package does without.
+# With the compiler, which the package does not need.
 PATH = f"{TOOLS}{os.pathsep}{os.environ['PATH']}"
-REFUSAL = (401, {"error": "signature does not match"})
+REJECTION = (401, {"error": "signature does not match"})
 
 
 def bootstrap(package):
@@ -26,13 +26,13 @@ def bootstrap(package):
         return function.read("bootstrap")
 
 
-def test_one_command_and_the_key_are_all_it_takes(release):
+def test_guided_deployment_needs_only_the_key(release):
     stack = release.guided(WebhookSecret=KEY)
     assert KEY not in release.config.read_text()
     assert (stack.status(KEY), stack.status(NOBODYS_KEY)) == (200, 401)
 
 
-def test_a_setting_lasts_if_it_is_in_samconfig_toml_and_not_if_it_is_on_the_command_line(release):
+def test_only_settings_in_samconfig_toml_persist(release):
     stack = release.guided(WebhookSecret=KEY, ToleranceSeconds="600")
     assert stack.setting("WEBHOOK_TOLERANCE_SECONDS") == "600"
     release.edit(ToleranceSeconds="259200")
@@ -46,7 +46,7 @@ def test_a_setting_lasts_if_it_is_in_samconfig_toml_and_not_if_it_is_on_the_comm
     assert stack.setting("WEBHOOK_TOLERANCE_SECONDS") == "259200"
 
 
-def test_a_stack_goes_from_one_release_to_the_next_and_back_with_its_settings(aws, release, tmp_path):
+def test_an_upgrade_and_a_downgrade_keep_the_settings(aws, release, tmp_path):
     stack = release.guided(WebhookSecret=KEY, ToleranceSeconds="600")
 
     def code():
@@ -62,14 +62,14 @@ def test_a_stack_goes_from_one_release_to_the_next_and_back_with_its_settings(aw
     assert Stack(aws, stack.name).outputs == stack.outputs
 
 
-def test_sam_builds_from_the_sources_what_was_packaged_and_deploys_it(aws, deploy, package):
+def test_sam_build_gives_the_packaged_binary(aws, deploy, package):
     run(SAM, "build", PATH=PATH)
     assert (CHECKOUT / ".aws-sam" / "build" / "Function" / "bootstrap").read_bytes() == bootstrap(package)
     run(*sam_deploy_stack("from-source", WebhookSecret=KEY))
     assert Stack(aws, "from-source").status(KEY) == 200
 
 
-def test_what_was_packaged_is_what_runs_and_a_broken_event_does_not_end_it(aws, deploy, package):
+def test_the_packaged_binary_runs_and_survives_an_invalid_event(aws, deploy, package):
     stack = deploy(WebhookSecret=KEY)
     name = stack.outputs["FunctionName"]
     deployed = aws.functions.get_function(FunctionName=name)
@@ -87,7 +87,7 @@ def test_what_was_packaged_is_what_runs_and_a_broken_event_does_not_end_it(aws, 
     assert stack.results() == ["panic", "published"]
 
 
-def test_an_event_of_another_format_fails_and_says_so(aws, deploy):
+def test_an_event_of_another_format_fails_with_an_error(aws, deploy):
     stack = deploy(WebhookSecret=KEY)
 
     def invoke(event):
@@ -96,7 +96,7 @@ def test_an_event_of_another_format_fails_and_says_so(aws, deploy):
     def sample(*words):
         return json.loads(run(SAM, "local", "generate-event", *words))
 
-    # The format of a function URL and of an HTTP API: a request without Pollo's headers.
+    # This format is that of a function URL. The request has no headers of Pollo.
     accepted = invoke(sample("apigateway", "http-api-proxy"))
     assert "FunctionError" not in accepted
     assert json.loads(accepted["Payload"].read())["statusCode"] == 400
@@ -111,7 +111,7 @@ def test_an_event_of_another_format_fails_and_says_so(aws, deploy):
         assert {"message", "error"} <= set(line)
 
 
-def test_a_topic_that_exists_is_used_and_none_is_created(aws, cleanup, deploy):
+def test_an_existing_topic_is_used_and_none_is_created(aws, cleanup, deploy):
     topic = aws.sns.create_topic(Name="mine")["TopicArn"]
     cleanup(aws.sns.delete_topic, TopicArn=topic)
     key = aws.kms.create_key()["KeyMetadata"]["Arn"]
@@ -126,12 +126,12 @@ def test_a_topic_that_exists_is_used_and_none_is_created(aws, cleanup, deploy):
     assert stack.alarms()["UndeliveredOutcomes"]["Dimensions"] == [{"Name": "TopicName", "Value": "mine"}]
 
 
-def test_an_http_api_takes_the_place_of_the_url(aws, deploy, release):
+def test_an_http_api_replaces_the_function_url(aws, deploy, release):
     template = release.folder / "http-api.yaml"
     template.write_text(operations.template_with_http_api(release.folder))
     stack = deploy("http-api", template, WebhookSecret=KEY)
     assert "FunctionUrl" not in stack.resources
-    # The emulator's CloudFormation does not read the OpenAPI document in which SAM writes this.
+    # SAM puts these into an OpenAPI document, which the emulator's CloudFormation ignores.
     gateway, api = boto3.client("apigatewayv2"), stack.resources["ServerlessHttpApi"]
     function = aws.functions.get_function(FunctionName=stack.outputs["FunctionName"])["Configuration"]["FunctionArn"]
     integration = gateway.create_integration(
@@ -140,14 +140,14 @@ def test_an_http_api_takes_the_place_of_the_url(aws, deploy, release):
     gateway.create_route(ApiId=api, RouteKey="POST /", Target=f"integrations/{integration}")
     url = stack.outputs["WebhookUrl"]
     assert url == f"https://{api}.execute-api.us-east-1.amazonaws.com/"
-    # The emulator's name for it.
+    # The emulator uses this name.
     url = url.replace("us-east-1.amazonaws.com", "localhost")
     assert aws.send(url, Webhook(SUCCESS, KEY))[0] == 200
-    assert aws.send(url, Webhook(SUCCESS, NOBODYS_KEY)) == REFUSAL
+    assert aws.send(url, Webhook(SUCCESS, NOBODYS_KEY)) == REJECTION
     assert stack.results() == ["published", "signature_mismatch"]
 
 
-def test_cargo_lambda_deploys_it_too(aws, cleanup, package, tmp_path):
+def test_cargo_lambda_deploys_the_function(aws, cleanup, package, tmp_path):
     topic = aws.sns.create_topic(Name="pollo-outcomes")["TopicArn"]
     cleanup(aws.sns.delete_topic, TopicArn=topic)
     trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
@@ -163,7 +163,7 @@ def test_cargo_lambda_deploys_it_too(aws, cleanup, package, tmp_path):
         run(TOOLS / "cargo-lambda", "lambda", *words, PATH=PATH, SSL_CERT_FILE=str(aws.certificate))
 
     cargo_lambda("build", "--release", "--locked")
-    # What is measured of the one holds for the other.
+    # Both ways give the same binary, so measurements apply to both.
     assert (CHECKOUT / "target" / "lambda" / "pollo-webhook" / "bootstrap").read_bytes() == bootstrap(package)
     options = ["--enable-function-url", "--memory", "256", "--timeout", "15", "--tracing", "active"]
     options += ["--role", role, "--env-file", settings, "--endpoint-url", os.environ["AWS_ENDPOINT_URL"]]
@@ -173,7 +173,7 @@ def test_cargo_lambda_deploys_it_too(aws, cleanup, package, tmp_path):
 
     url = aws.functions.get_function_url_config(FunctionName="pollo-webhook")["FunctionUrl"]
     assert aws.send(url, Webhook(SUCCESS, KEY))[0] == 200
-    assert aws.send(url, Webhook(SUCCESS, NOBODYS_KEY)) == REFUSAL
+    assert aws.send(url, Webhook(SUCCESS, NOBODYS_KEY)) == REJECTION
     statements = json.loads(aws.functions.get_policy(FunctionName="pollo-webhook")["Policy"])["Statement"]
-    # The second, without which a URL made since October 2025 responds with 403, came with cargo-lambda 1.9.2.
+    # URLs created since October 2025 need both permissions. cargo-lambda adds the second since 1.9.2.
     assert {statement["Action"] for statement in statements} == {"lambda:InvokeFunctionUrl", "lambda:InvokeFunction"}

@@ -13,7 +13,7 @@ from tests.stack.emulated_aws import take
 pytestmark = pytest.mark.stack
 
 
-def test_one_command_brings_back_what_an_outage_and_a_late_retry_have_left_in_the_log(aws, deploy):
+def test_replay_publishes_the_outcomes_of_an_outage_and_a_late_retry(aws, deploy):
     stack = deploy(WebhookSecret=KEY)
     queue = deploy("queue", SUBSCRIBERS / "queue.yaml").outputs["QueueUrl"]
     working = stack.topic_policy()
@@ -40,7 +40,7 @@ def test_one_command_brings_back_what_an_outage_and_a_late_retry_have_left_in_th
     assert "timestamp_outside_tolerance" not in again
 
 
-def test_the_smoke_test_of_a_stack_says_what_is_wrong_with_it(deploy):
+def test_smoke_reports_what_is_wrong_with_a_stack(deploy):
     stack = deploy(WebhookSecret=KEY)
     status, printed = stack.operate("smoke")
     assert status == 0, printed
@@ -55,7 +55,7 @@ def test_the_smoke_test_of_a_stack_says_what_is_wrong_with_it(deploy):
 
 
 @pytest.mark.parametrize("topic", ["standard", "fifo"])
-def test_a_listener_shows_the_outcomes_of_webhooks_that_come_in_and_leaves_nothing_behind(deploy, topic):
+def test_listen_shows_published_outcomes_and_removes_its_queue(deploy, topic):
     stack = deploy(WebhookSecret=KEY, TopicType=topic)
     with stack.listener(FILTER='{"status":["failed"]}') as lines:
         webhooks = [(KEY, SUCCESS), (OTHER_KEY, FAILURE), (KEY, FAILURE)]
@@ -66,7 +66,7 @@ def test_a_listener_shows_the_outcomes_of_webhooks_that_come_in_and_leaves_nothi
     assert [lines.get_nowait() for _ in range(lines.qsize())] == ["", "Removed the queue and its subscription."]
 
 
-def test_every_alarm_of_a_stack_and_of_its_subscribers_goes_to_one_topic(aws, deploy):
+def test_all_alarms_of_a_stack_and_its_subscribers_use_one_topic(aws, deploy):
     stack = deploy(WebhookSecret=KEY, AlarmMail="somebody@example.com", CreateDashboard="true")
     topic = stack.outputs["AlarmTopicArn"]
     assert topic == stack.resources["AlarmTopic"]
@@ -86,7 +86,7 @@ def test_every_alarm_of_a_stack_and_of_its_subscribers_goes_to_one_topic(aws, de
     assert sorted(shown) == sorted(alarm["AlarmArn"] for alarm in found[0].values())
 
 
-def test_alarms_go_to_a_topic_that_exists_and_silence_is_one_of_them_if_asked_for(aws, cleanup, deploy):
+def test_alarms_can_use_an_existing_topic_and_include_silence(aws, cleanup, deploy):
     topic = aws.sns.create_topic(Name="pages")["TopicArn"]
     cleanup(aws.sns.delete_topic, TopicArn=topic)
     stack = deploy(WebhookSecret=KEY, AlarmTopicArn=topic, SilenceHours="24", UnverifiedThreshold="5")

@@ -1,4 +1,4 @@
-"""The examples of subscribers, and who may subscribe and publish."""
+"""The examples of subscribers, and the permissions to subscribe and publish."""
 
 import json
 import shutil
@@ -21,7 +21,7 @@ OTHER_ACCOUNT = "210987654321"
 THIRD_ACCOUNT = "333333333333"
 
 
-def test_an_outcome_goes_to_its_subscribers_and_a_forged_one_to_none(aws, deploy):
+def test_subscribers_get_signed_outcomes_and_no_forged_ones(aws, deploy):
     stack = deploy(WebhookSecret=KEY)
     queue = deploy("queue", SUBSCRIBERS / "queue.yaml")
     mail = deploy("mail", SUBSCRIBERS / "mail.yaml", Address="somebody@example.com")
@@ -54,7 +54,7 @@ def pollo(aws):
 
 @pytest.fixture
 def videos(deploy, tmp_path, pollo, package):
-    """The subscriber that stores videos. Here, Pollo is on this machine: in a copy, two lines are others."""
+    """The subscriber that stores videos, in a copy with two lines changed to use a local fake of Pollo."""
 
     def videos(**parameters):
         folder = shutil.copytree(package / SUBSCRIBERS / "videos", tmp_path / "videos")
@@ -72,9 +72,7 @@ def videos(deploy, tmp_path, pollo, package):
     return videos
 
 
-def test_from_the_package_alone_a_video_gets_from_pollo_into_the_bucket_through_an_outage(
-    aws, cleanup, deploy, pollo, videos
-):
+def test_the_package_stores_videos_even_after_an_outage(aws, cleanup, deploy, pollo, videos):
     stack = deploy(WebhookSecret=KEY)
     status, printed = stack.operate("smoke")
     assert status == 0, printed
@@ -99,10 +97,10 @@ def test_from_the_package_alone_a_video_gets_from_pollo_into_the_bucket_through_
 
 
 @pytest.mark.parametrize("kind", ["standard", "fifo"])
-def test_every_video_is_stored_once_and_what_cannot_be_is_put_aside(aws, cleanup, deploy, pollo, videos, kind):
+def test_each_video_is_stored_once_and_failures_go_to_the_dead_letter_queue(aws, cleanup, deploy, pollo, videos, kind):
     stack = deploy(WebhookSecret=KEY, TopicType=kind)
     if kind == "fifo":
-        # The emulator's CloudFormation forgets it.
+        # The emulator's CloudFormation does not set this attribute.
         aws.sns.set_topic_attributes(
             TopicArn=stack.outputs["TopicArn"], AttributeName="FifoTopic", AttributeValue="true"
         )
@@ -116,12 +114,12 @@ def test_every_video_is_stored_once_and_what_cannot_be_is_put_aside(aws, cleanup
         [None, sends(404), sends(500), sends(429), sends(200, b"half", Content_Length=9), sends(403)]
     ):
         body = bytes([number]) * 8_500_000
-        answers = [fault] if fault else []
-        url = pollo.responds(f"/{number}.mp4", *answers, sends(200, body))
-        pollo.responds(f"/api/t{number}/status", *answers[:1], reports({"id": "g", "url": url}, wrapped=number % 2))
+        responses = [fault] if fault else []
+        url = pollo.responds(f"/{number}.mp4", *responses, sends(200, body))
+        pollo.responds(f"/api/t{number}/status", *responses[:1], reports({"id": "g", "url": url}, wrapped=number % 2))
         generations = [{"id": "g", "url": url, "status": "succeed"}] if number % 3 else []
         outcome = json.dumps({"taskId": f"t{number}", "status": "succeed", "generations": generations}).encode()
-        # Pollo sends it again if it has not seen the response.
+        # Pollo retries if it does not receive the response.
         assert [stack.status(KEY, outcome), stack.status(KEY, outcome)] == [200, 200]
         expected[f"t{number}/g.mp4"] = body
     large = pollo.responds("/large", sends(200, bytes(9_000_001)))
@@ -142,7 +140,7 @@ def test_every_video_is_stored_once_and_what_cannot_be_is_put_aside(aws, cleanup
 
 
 def stored(s3, bucket, expected):
-    """The objects of a bucket, once there are as many as are expected, with any that follow them."""
+    """Waits for `expected` objects in a bucket. Returns them and any further ones."""
     deadline = time.monotonic() + PATIENCE
     while len(keys(s3, bucket)) < expected and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -155,15 +153,15 @@ def keys(s3, bucket):
 
 
 def empty_and_delete(s3, bucket):
-    """What is left to the user when the stack is deleted."""
+    """Deletes the bucket, which remains after its stack is deleted."""
     for key in keys(s3, bucket):
         s3.delete_object(Bucket=bucket, Key=key)
     s3.delete_bucket(Bucket=bucket)
 
 
-def test_a_fifo_topic_delivers_each_outcome_once_to_queues_of_both_types(aws, deploy):
+def test_a_fifo_topic_delivers_each_outcome_once_to_both_queue_types(aws, deploy):
     stack = deploy("fifo", WebhookSecret=KEY, TopicType="fifo", ReservedConcurrency="none")
-    # The emulator's CloudFormation forgets it.
+    # The emulator's CloudFormation does not set this attribute.
     topic = stack.outputs["TopicArn"]
     aws.sns.set_topic_attributes(TopicArn=topic, AttributeName="FifoTopic", AttributeValue="true")
     queues = [
@@ -175,15 +173,15 @@ def test_a_fifo_topic_delivers_each_outcome_once_to_queues_of_both_types(aws, de
         assert [body for body, _ in take(aws.sqs, queue.outputs["QueueUrl"], 1)] == [SUCCESS.decode()]
 
 
-def test_an_account_that_is_named_may_subscribe_and_another_may_not(aws, deploy, package):
+def test_only_listed_accounts_can_subscribe(aws, deploy, package):
     stack = deploy(WebhookSecret=KEY, SubscriberAccounts=f"{ACCOUNT[::-1]},{OTHER_ACCOUNT}")
     topic = stack.outputs["TopicArn"]
     queue = sam_deploy_stack("queue", SUBSCRIBERS / "queue.yaml", TopicArn=topic)
     run(*queue, cwd=package, account=OTHER_ACCOUNT)
-    # The emulator takes an access key of twelve digits for that of an account's root.
+    # To the emulator, an access key of twelve digits belongs to the root of that account.
     other, third = [boto3.Session(account, "test") for account in [OTHER_ACCOUNT, THIRD_ACCOUNT]]
     queue = Stack(aws, "queue", other.client("cloudformation")).outputs
-    # Its CloudFormation subscribes to no topic of another account. Its SNS does.
+    # The emulator supports subscriptions across accounts in SNS, but not in CloudFormation.
     subscription = {"TopicArn": topic, "Protocol": "sqs", "Endpoint": queue["QueueArn"]}
     raw = {"RawMessageDelivery": "true"}
     with pytest.raises(ClientError, match="not authorized to perform: sns:Subscribe"):
@@ -197,7 +195,7 @@ def test_an_account_that_is_named_may_subscribe_and_another_may_not(aws, deploy,
         other.client("sns").publish(TopicArn=topic, Message=SUCCESS.decode())
 
 
-def test_nobody_but_the_function_publishes_and_the_function_does_nothing_else(aws, deploy):
+def test_only_the_function_can_publish_and_it_can_do_nothing_else(aws, deploy):
     stack = deploy(WebhookSecret=KEY)
     topic = stack.outputs["TopicArn"]
     with pytest.raises(aws.sns.exceptions.AuthorizationErrorException, match="not authorized to perform"):
@@ -215,7 +213,7 @@ def test_nobody_but_the_function_publishes_and_the_function_does_nothing_else(aw
         assert stack.decision(action, resource) == decision, (action, resource)
 
 
-def test_the_role_may_decrypt_its_environment_with_the_key_of_the_user_and_no_other(aws, deploy):
+def test_the_role_can_decrypt_only_with_the_users_kms_key(aws, deploy):
     key, other = [aws.kms.create_key()["KeyMetadata"]["Arn"] for _ in range(2)]
     stack = deploy(WebhookSecret=KEY, EnvironmentKmsKeyArn=key)
     assert stack.decision("kms:Decrypt", key) == "allowed"

@@ -1,4 +1,4 @@
-"""The templates as SAM translates them."""
+"""The templates after their translation by SAM."""
 
 import pytest
 

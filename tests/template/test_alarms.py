@@ -1,4 +1,4 @@
-"""Alarms: what they watch, when they are raised and where they go; and the dashboard."""
+"""The alarms with their metrics, thresholds and topic, and the dashboard."""
 
 import json
 
@@ -16,14 +16,14 @@ def alarms(template):
 
 @pytest.fixture
 def metrics(template):
-    """What the metric filters make of the log."""
+    """The metrics of the metric filters."""
     filters = of_type(template, "AWS::Logs::MetricFilter").values()
     return [transformation for filter in filters for transformation in filter["MetricTransformations"]]
 
 
 def test_alarms_watch_metrics_that_exist(alarms, metrics):
     namespace = {"Fn::Sub": "PolloWebhook/${AWS::StackName}"}
-    # The sixth part of an ARN of SNS is the topic's name.
+    # The sixth part of a topic's ARN is its name.
     topic = {"Fn::Select": [5, {"Fn::Split": [":", TOPIC_ARN]}]}
     existing = {
         "AWS/Lambda": (["Errors", "Throttles"], {"FunctionName": {"Ref": "Function"}}),
@@ -37,7 +37,7 @@ def test_alarms_watch_metrics_that_exist(alarms, metrics):
         assert {d["Name"]: d["Value"] for d in alarm.get("Dimensions", [])} == dimensions
 
 
-def test_the_first_failure_of_each_kind_raises_an_alarm(template, alarms):
+def test_one_failure_of_any_kind_raises_an_alarm(template, alarms):
     del alarms["Silence"]
     default = template["Parameters"]["UnverifiedThreshold"]["Default"]
     for alarm in alarms.values():
@@ -48,18 +48,18 @@ def test_the_first_failure_of_each_kind_raises_an_alarm(template, alarms):
         assert alarm["TreatMissingData"] == "notBreaching"
 
 
-def test_hours_of_silence_raise_an_alarm_if_the_user_wants_it(template, alarms):
+def test_silence_raises_an_alarm_if_enabled(template, alarms):
     hours, silence = template["Parameters"]["SilenceHours"], alarms["Silence"]
     assert hours["Default"] == 0
     assert (silence["MetricName"], silence["Statistic"]) == ("Published", "Sum")
     assert (silence["ComparisonOperator"], silence["Threshold"]) == ("LessThanThreshold", 1)
     # An hour without any webhook has no data.
     assert silence["TreatMissingData"] == "breaching"
-    # CloudWatch allows seven days in all.
+    # CloudWatch allows at most seven days.
     assert silence["Period"] * hours["MaxValue"] == 7 * 24 * 3600
 
 
-def test_every_alarm_goes_to_one_topic(alarms):
+def test_all_alarms_use_the_alarm_topic(alarms):
     for alarm in alarms.values():
         assert (alarm["AlarmActions"], alarm["OKActions"]) == ([ALARM_TOPIC], [ALARM_TOPIC])
 

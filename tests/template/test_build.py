@@ -1,4 +1,4 @@
-"""`sam build`, with a compiler that claims to run on another machine and only records what it is asked for."""
+"""`sam build`, with a fake compiler that reports another host and only records its arguments."""
 
 import os
 import re
@@ -21,9 +21,7 @@ def program(path, text):
 @pytest.mark.parametrize(
     ("architecture", "target"), [("x86_64", "x86_64-unknown-linux-gnu"), ("arm64", "aarch64-unknown-linux-gnu")]
 )
-def test_the_function_is_compiled_for_the_architecture_of_the_template_on_every_machine(
-    tmp_path, host, architecture, target
-):
+def test_every_host_compiles_for_the_architecture_of_the_template(tmp_path, host, architecture, target):
     cargo, rustc = [shutil.which(name) for name in ["cargo", "rustc"]]
     asked = tmp_path / "asked"
     asked.touch()
@@ -38,7 +36,7 @@ def test_the_function_is_compiled_for_the_architecture_of_the_template_on_every_
     )
     template = tmp_path / "template.yaml"
     text = MAIN.read_text().replace("CodeUri: .", f"CodeUri: {CHECKOUT}")
-    # No parameter: `sam build` and `sam deploy` could get different ones.
+    # Not a parameter, because `sam build` and `sam deploy` could get different values.
     text, edits = re.subn(r"(?<=Architectures: )\[(x86_64|arm64)\]", f"[{architecture}]", text)
     assert edits == 1
     template.write_text(text)
@@ -46,7 +44,7 @@ def test_the_function_is_compiled_for_the_architecture_of_the_template_on_every_
     environment = {
         **os.environ,
         "PATH": os.pathsep.join([str(tmp_path), str(SAM.parent), os.environ["PATH"]]),
-        # It would install what is missing for another architecture.
+        # Prevents the installation of missing targets.
         "RUSTUP": "no-rustup",
     }
     built = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=CHECKOUT, check=False)

@@ -1,4 +1,4 @@
-"""The templates as SAM, AWS's linter and checkov see them."""
+"""Checks the templates with SAM, cfn-lint and checkov."""
 
 import copy
 import json
@@ -18,7 +18,7 @@ each_template = pytest.mark.parametrize("path", TEMPLATES, ids=name_of)
 
 
 @each_template
-def test_a_template_is_valid_to_sam(path):
+def test_sam_accepts_each_template(path):
     validated = subprocess.run([SAM, "validate", "-t", path], capture_output=True, text=True, cwd=CHECKOUT, check=False)
     assert validated.returncode == 0, validated.stdout + validated.stderr
 
@@ -44,8 +44,8 @@ def test_a_broken_template_has_findings(template, resource, key, value):
     assert findings(broken) != []
 
 
-def test_checkov_finds_what_the_templates_skip_with_a_reason_and_nothing_else(tmp_path):
-    # SAM makes this resource without Metadata. Pollo cannot sign for AWS: the function checks Pollo's own signature.
+def test_checkov_finds_only_what_the_templates_skip_with_a_reason(tmp_path):
+    # SAM creates this resource without Metadata. Pollo cannot sign requests for AWS, so the URL must be public.
     skipped = [("CKV_AWS_258", "template: FunctionUrl")]
     for path in TEMPLATES:
         for name, resource in yaml_parse(path.read_text())["Resources"].items():
@@ -66,7 +66,7 @@ def test_checkov_finds_what_the_templates_skip_with_a_reason_and_nothing_else(tm
     assert sorted(found) == sorted(skipped)
 
 
-def test_queues_are_encrypted_which_checkov_does_not_see_and_keep_messages_as_long_as_sqs_can(subscriber):
+def test_queues_are_encrypted_and_keep_messages_for_14_days(subscriber):
     for queue in of_type(subscriber, "AWS::SQS::Queue").values():
         assert queue["SqsManagedSseEnabled"] is True
         assert queue["MessageRetentionPeriod"] == 14 * 24 * 3600

@@ -1,4 +1,4 @@
-"""docs/operations.md says what is in the template."""
+"""Compares docs/operations.md with the template."""
 
 import re
 
@@ -11,24 +11,24 @@ from tests.template.translation import findings, of_type, translated
 pytestmark = pytest.mark.template
 
 
-def test_each_alarm_is_in_it(template):
+def test_the_page_describes_each_alarm(template):
     headings = re.findall(r"^### `(\w+)`", operations.PAGE, re.MULTILINE)
     assert sorted(headings) == sorted(of_type(template, "AWS::CloudWatch::Alarm"))
 
 
-def test_what_a_metric_counts_is_under_the_alarm_that_watches_it(template):
+def test_the_page_lists_the_results_of_each_alarm(template):
     alarms = of_type(template, "AWS::CloudWatch::Alarm")
     del alarms["Silence"]
     names = {alarm["MetricName"]: name for name, alarm in alarms.items()}
     for filter in of_type(template, "AWS::Logs::MetricFilter").values():
         metric = filter["MetricTransformations"][0]["MetricName"]
-        # What needs no alarm is explained before the first one.
+        # Metrics without an alarm are explained before the first alarm.
         section = operations.section(f"`{names[metric]}`" if metric in names else "Alarms")
         for result in re.findall(r'"(\w+)"', filter["FilterPattern"]):
             assert f"`{result}`" in section
 
 
-def test_it_names_the_regions_that_have_no_function_urls_and_no_others(template):
+def test_the_page_lists_exactly_the_regions_without_function_urls(template):
     section = operations.section("Without a function URL")
     named = re.findall(r"`([a-z]{2}-[a-z-]+-\d)`", section)
     found = [re.search(r"\(.*\)", finding).group() for finding in findings(template, *REGIONS)]
@@ -36,7 +36,7 @@ def test_it_names_the_regions_that_have_no_function_urls_and_no_others(template)
     assert f"knows {len(named)} regions" in section
 
 
-def test_with_its_http_api_the_template_can_be_deployed_everywhere(tmp_path):
+def test_the_template_with_an_http_api_is_valid_in_every_region(tmp_path):
     path = tmp_path / "template.yaml"
     path.write_text(operations.template_with_http_api())
     template = translated(path)

@@ -1,4 +1,4 @@
-"""The parameters, and the time-out that is none."""
+"""The parameters and the timeout of the template."""
 
 import re
 
@@ -14,7 +14,7 @@ KEY = "cG9sbG8td2ViaG9vay1wdWJsaXNoZWQtdGVzdC1rZXk="
     [
         (
             "WebhookSecret",
-            # In every spelling that the function reads.
+            # Every form that the function accepts.
             [
                 "",
                 KEY,
@@ -33,12 +33,12 @@ KEY = "cG9sbG8td2ViaG9vay1wdWJsaXNoZWQtdGVzdC1rZXk="
         ),
     ],
 )
-def test_a_value_that_the_function_or_aws_cannot_read_is_rejected(template, parameter, accepted, rejected):
+def test_the_template_rejects_invalid_values(template, parameter, accepted, rejected):
     pattern = template["Parameters"][parameter]["AllowedPattern"]
     assert [value for value in accepted + rejected if re.fullmatch(pattern, value)] == accepted
 
 
-def test_each_parameter_is_in_a_group_and_described_for_the_console(template):
+def test_each_parameter_has_a_group_and_a_description(template):
     groups = template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
     grouped = [name for group in groups for name in group["Parameters"]]
     assert sorted(grouped) == sorted(template["Parameters"])
@@ -46,6 +46,6 @@ def test_each_parameter_is_in_a_group_and_described_for_the_console(template):
     assert all(0 < len(parameter["Description"]) < 4000 for parameter in template["Parameters"].values())
 
 
-def test_the_function_has_time_for_the_slowest_response_and_a_cold_start(function):
-    # The publisher gives up after 8 seconds, which it checks itself.
+def test_the_timeout_covers_the_slowest_response_and_a_cold_start(function):
+    # The publisher itself gives up after 8 seconds.
     assert function["Timeout"] >= 8 + 2

@@ -1,4 +1,4 @@
-"""Who may call the function, read its key, and publish and subscribe to its topic; and what the function may do."""
+"""The permissions of the function, its URL, its key and its topics."""
 
 import pytest
 
@@ -16,14 +16,14 @@ def only_if(condition, value):
 
 
 def paths_to(value, sought, path=()):
-    """Where `sought`, or a text that contains it, is within `value`."""
+    """The paths to `sought`, or to texts that contain it, in `value`."""
     if value == sought or (isinstance(value, str) and isinstance(sought, str) and sought in value):
         return [path]
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else []
     return [found for key, item in items for found in paths_to(item, sought, (*path, key))]
 
 
-def test_everyone_may_call_the_url_for_which_aws_wants_two_permissions(template):
+def test_everyone_can_call_the_url_through_the_two_required_permissions(template):
     [url] = of_type(template, "AWS::Lambda::Url").values()
     assert url == {"TargetFunctionArn": {"Ref": "Function"}, "AuthType": "NONE"}
     permissions = of_type(template, "AWS::Lambda::Permission").values()
@@ -34,9 +34,7 @@ def test_everyone_may_call_the_url_for_which_aws_wants_two_permissions(template)
     ]
 
 
-def test_the_function_may_publish_write_its_log_and_traces_use_the_keys_of_the_user_and_do_nothing_else(
-    template, function
-):
+def test_the_role_of_the_function_has_only_the_required_permissions(template, function):
     [role] = of_type(template, "AWS::IAM::Role").values()
     assert set(role) == {"AssumeRolePolicyDocument", "Policies"}
     assert function["Role"] == {"Fn::GetAtt": ["Role", "Arn"]}
@@ -50,7 +48,7 @@ def test_the_function_may_publish_write_its_log_and_traces_use_the_keys_of_the_u
     ]
 
 
-def test_nobody_but_the_function_may_publish_and_only_over_tls(template):
+def test_only_the_function_can_publish_and_only_over_tls(template):
     deny = {"Effect": "Deny", "Principal": "*", "Action": "sns:Publish", "Resource": {"Ref": "Topic"}}
     others = {"ArnNotEquals": {"aws:PrincipalArn": {"Fn::GetAtt": ["Role", "Arn"]}}}
     assert statements(template, "TopicPolicy")[:2] == [
@@ -59,7 +57,7 @@ def test_nobody_but_the_function_may_publish_and_only_over_tls(template):
     ]
 
 
-def test_the_accounts_that_are_named_may_subscribe_and_no_other(template):
+def test_only_listed_accounts_can_subscribe(template):
     subscribe = {
         **allow("sns:Subscribe", {"Ref": "Topic"}),
         "Sid": "OtherAccountsMaySubscribe",
@@ -68,23 +66,23 @@ def test_the_accounts_that_are_named_may_subscribe_and_no_other(template):
     assert statements(template, "TopicPolicy")[2:] == [only_if("HasSubscriberAccounts", subscribe)]
 
 
-def test_nobody_but_the_function_sees_the_key(template):
+def test_only_the_environment_of_the_function_contains_the_key(template):
     assert template["Parameters"]["WebhookSecret"]["NoEcho"] is True
     variable = ("Resources", "Function", "Properties", "Environment", "Variables", "WEBHOOK_SECRET")
-    # A rule only checks whether there is a key.
+    # The rules only check whether a key is set.
     for sought in [{"Ref": "WebhookSecret"}, "{{resolve:"]:
         places = [path for path in paths_to(template, sought) if path[0] != "Rules"]
         assert [path[: len(variable)] for path in places] == [variable]
     assert paths_to(template, "${WebhookSecret}") == []
 
 
-def test_a_key_of_the_user_encrypts_the_environment_and_the_topic(template, function):
+def test_the_users_kms_keys_encrypt_the_environment_and_the_topic(template, function):
     assert function["KmsKeyArn"] == only_if("HasEnvironmentKmsKey", {"Ref": "EnvironmentKmsKeyArn"})
     key = template["Resources"]["Topic"]["Properties"]["KmsMasterKeyId"]
     assert key == {"Fn::If": ["HasTopicKmsKey", {"Ref": "TopicKmsKeyArn"}, "alias/aws/sns"]}
 
 
-def test_the_alarms_of_this_account_and_nobody_else_may_publish_to_their_topic(template):
+def test_only_alarms_of_this_account_can_publish_to_the_alarm_topic(template):
     # CloudWatch cannot use the key that AWS manages for SNS.
     assert "KmsMasterKeyId" not in template["Resources"]["AlarmTopic"].get("Properties", {})
     allowed, denied = statements(template, "AlarmTopicPolicy")

@@ -14,13 +14,13 @@ def queues(subscriber):
 
 @pytest.fixture
 def topic(subscriber):
-    """The topic of the stack that is named or, where an example allows it, one of another account."""
+    """The topic of the stack or, if the example supports it, a topic of another account."""
     if "TopicArn" in subscriber["Parameters"]:
         return {"Fn::If": ["HasTopicArn", {"Ref": "TopicArn"}, imported("TopicArn")]}
     return imported("TopicArn")
 
 
-def test_messages_come_into_its_queues_from_the_topic_alone(subscriber, queues, topic):
+def test_only_the_topic_can_send_messages_to_the_queues(subscriber, queues, topic):
     [policy] = of_type(subscriber, "AWS::SQS::QueuePolicy").values()
     assert {queue["Ref"] for queue in policy["Queues"]} == set(queues)
     allow, deny = policy["PolicyDocument"]["Statement"]
@@ -32,23 +32,23 @@ def test_messages_come_into_its_queues_from_the_topic_alone(subscriber, queues, 
         assert {arn["Fn::GetAtt"][0] for arn in as_list(statement["Resource"])} == set(queues)
 
 
-def test_it_subscribes_only_once_the_topic_may_deliver(subscriber):
+def test_the_subscription_is_created_after_the_queue_policy(subscriber):
     resources = subscriber["Resources"]
     [subscription] = [resource for resource in resources.values() if resource["Type"] == "AWS::SNS::Subscription"]
     assert "QueuePolicy" in as_list(subscription["DependsOn"])
 
 
-def test_it_subscribes_to_outcomes_of_one_status_and_puts_aside_what_cannot_be_delivered(subscriber, topic):
+def test_the_subscription_has_a_status_filter_and_a_dead_letter_queue(subscriber, topic):
     [subscription] = of_type(subscriber, "AWS::SNS::Subscription").values()
     assert subscription["TopicArn"] == topic
     assert subscription["RedrivePolicy"] == {"deadLetterTargetArn": {"Fn::GetAtt": ["DeadLetterQueue", "Arn"]}}
     assert subscription["FilterPolicy"] in [{"status": ["succeed"]}, {"status": ["failed"]}]
 
 
-def test_each_queue_has_an_alarm_which_goes_to_the_topic_of_the_stack_unless_the_user_names_another(subscriber, queues):
+def test_each_queue_has_an_alarm_with_the_alarm_topic_of_the_stack_as_default(subscriber, queues):
     default = imported("AlarmTopicArn")
     if "TopicArn" in subscriber["Parameters"]:
-        # Nothing can be imported from another account.
+        # CloudFormation cannot import from another account.
         default = {"Fn::If": ["HasTopicArn", {"Ref": "AWS::NoValue"}, default]}
     watched = set()
     for alarm in of_type(subscriber, "AWS::CloudWatch::Alarm").values():
@@ -56,7 +56,7 @@ def test_each_queue_has_an_alarm_which_goes_to_the_topic_of_the_stack_unless_the
         [dimension] = alarm["Dimensions"]
         [queue, attribute] = dimension["Value"]["Fn::GetAtt"]
         assert (dimension["Name"], attribute) == ("QueueName", "QueueName")
-        # A message in a dead-letter queue is a failure, and one in another queue only once it is old.
+        # Any message in a dead-letter queue is a failure. In another queue, only an old message is.
         aside = queue == "DeadLetterQueue"
         metric = "ApproximateNumberOfMessagesVisible" if aside else "ApproximateAgeOfOldestMessage"
         assert (alarm["Namespace"], alarm["MetricName"], alarm["Statistic"]) == ("AWS/SQS", metric, "Maximum")
@@ -69,7 +69,7 @@ def videos(settings_of_sam):
     return translated(VIDEOS)
 
 
-def test_the_function_may_take_from_its_queue_store_videos_and_read_one_secret_and_do_nothing_else(videos):
+def test_the_role_of_the_videos_function_has_only_the_required_permissions(videos):
     [role] = of_type(videos, "AWS::IAM::Role").values()
     assert set(role) == {"AssumeRolePolicyDocument", "Policies"}
     [policy] = role["Policies"]
@@ -88,14 +88,14 @@ def test_the_function_may_take_from_its_queue_store_videos_and_read_one_secret_a
     ]
 
 
-def test_a_message_comes_again_only_once_the_function_has_ended(videos):
+def test_the_visibility_timeout_is_at_least_six_times_the_function_timeout(videos):
     [function] = of_type(videos, "AWS::Lambda::Function").values()
     [mapping] = of_type(videos, "AWS::Lambda::EventSourceMapping").values()
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert of_type(videos, "AWS::SQS::Queue")["Queue"]["VisibilityTimeout"] >= 6 * function["Timeout"]
 
 
-def test_the_videos_are_private_encrypted_and_stay_when_the_stack_is_deleted(videos):
+def test_the_bucket_is_private_and_retained_when_the_stack_is_deleted(videos):
     bucket = videos["Resources"]["Bucket"]
     assert (bucket["DeletionPolicy"], bucket["UpdateReplacePolicy"]) == ("Retain", "Retain")
     assert set(bucket["Properties"]["PublicAccessBlockConfiguration"].values()) == {True}

@@ -1,4 +1,4 @@
-"""What SAM makes of the templates, and what AWS's linter finds in it."""
+"""Translates the templates with SAM and checks them with cfn-lint."""
 
 import functools
 import json
@@ -23,7 +23,7 @@ OVER_TLS = {"Bool": {"aws:SecureTransport": "false"}}
 
 
 class ManagedPolicies:
-    """SAM asks IAM for these. Here it gets none and takes the names that it knows itself."""
+    """SAM loads these from IAM. With an empty list, it uses its built-in names."""
 
     def load(self):
         return {}
@@ -31,7 +31,7 @@ class ManagedPolicies:
 
 @functools.cache
 def translated(path):
-    """What CloudFormation gets once SAM has translated the template."""
+    """The template that CloudFormation gets from SAM."""
     template = yaml_parse(path.read_text())
     for resource in template["Resources"].values():
         if "CodeUri" in resource.get("Properties", {}):

@@ -1,4 +1,4 @@
-"""The function of examples/subscribers/videos between a fake of Pollo and emulators of S3, SQS and Secrets Manager."""
+"""The function of examples/subscribers/videos, with a fake Pollo and emulators of S3, SQS and Secrets Manager."""
 
 import importlib.util
 import json
@@ -38,7 +38,7 @@ def moto():
 
 
 class Subscriber:
-    """The function as it is deployed, but for the address that it takes for Pollo's API and the addresses that it may reach."""
+    """The function as deployed, except for the address of Pollo's API and the allowed addresses."""
 
     def __init__(self, moto, pollo, certificate, patch):
         for name, value in {
@@ -73,7 +73,7 @@ class Subscriber:
         return (self.seconds + self.module.SPARE_SECONDS) * 1000
 
     def receives(self, capsys, *generations, attempt=1, body=None, **outcome):
-        """Gives the line of the log, once it is sure that the response to Lambda says the same."""
+        """Processes a message and checks the response to Lambda. Returns the log line."""
         body = body or json.dumps({"taskId": "t1", "status": "succeed", "generations": generations, **outcome})
         self.sqs.send_message(QueueUrl=os.environ["QUEUE_URL"], MessageBody=body)
         [message] = self.sqs.receive_message(QueueUrl=os.environ["QUEUE_URL"])["Messages"]

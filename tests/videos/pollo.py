@@ -11,27 +11,27 @@ from local.emulators import ADDRESS
 
 
 class Pollo:
-    """Has answers for each path: one for each request, and the last one for all further requests."""
+    """Has responses for each path: one for each request, and the last one for all further requests."""
 
     def __init__(self, port):
-        self.url, self.answers, self.requests, self.keys = f"https://localhost:{port}", {}, [], []
+        self.url, self.responses, self.requests, self.keys = f"https://localhost:{port}", {}, [], []
 
-    def responds(self, path, *answers):
-        self.answers[path.partition("?")[0]] = list(answers)
+    def responds(self, path, *responses):
+        self.responses[path.partition("?")[0]] = list(responses)
         return self.url + path
 
-    def answer(self, handler):
+    def respond(self, handler):
         self.requests.append(handler.path)
         self.keys.append(handler.headers["x-api-key"])
-        answers = self.answers[handler.path.partition("?")[0]]
-        (answers.pop(0) if len(answers) > 1 else answers[0])(handler)
+        responses = self.responses[handler.path.partition("?")[0]]
+        (responses.pop(0) if len(responses) > 1 else responses[0])(handler)
 
 
 def sends(status, body=b"", **headers):
-    """An answer, with the body's Content-Length unless the `headers` have another or None."""
+    """A response. `headers` can replace its Content-Length, and None omits it."""
     headers = {"Content_Length": len(body), **headers}
 
-    def answer(handler):
+    def respond(handler):
         handler.send_response(status)
         for name, value in headers.items():
             if value is not None:
@@ -39,7 +39,7 @@ def sends(status, body=b"", **headers):
         handler.end_headers()
         handler.wfile.write(body)
 
-    return answer
+    return respond
 
 
 def reports(*generations, wrapped=False):
@@ -48,7 +48,7 @@ def reports(*generations, wrapped=False):
 
 
 def drips(handler):
-    """Never silent for long, and never done."""
+    """Sends a byte now and then, and never ends the response."""
     with contextlib.suppress(OSError):
         handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
         while True:
@@ -60,7 +60,7 @@ def drips(handler):
 def pollo(certificate):
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
-            double.answer(self)
+            double.respond(self)
 
         def log_message(self, *_):
             pass

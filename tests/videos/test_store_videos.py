@@ -1,4 +1,4 @@
-"""What the function stores, what it leaves to a retry and what it says in its log."""
+"""What the function stores, retries and logs."""
 
 import socket
 import subprocess
@@ -22,7 +22,7 @@ def video(pollo):
     return pollo.responds("/a/b.MP4" + SIGNED, sends(200, VIDEO))
 
 
-def test_the_videos_of_a_message_are_stored_byte_for_byte_and_once(subscriber, pollo, receives, video):
+def test_each_video_is_stored_once_byte_for_byte(subscriber, pollo, receives, video):
     image = pollo.responds("/image", sends(200, b"1", Content_Type="image/png"))
     other = pollo.responds("/v1.download", sends(200, b"2"))
     generations = [
@@ -42,14 +42,14 @@ def test_the_videos_of_a_message_are_stored_byte_for_byte_and_once(subscriber, p
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
-def test_urls_that_the_message_does_not_have_come_from_the_api(subscriber, pollo, receives, video, wrapped):
+def test_missing_urls_are_requested_from_the_api(subscriber, pollo, receives, video, wrapped):
     pollo.responds("/api/t1/status", reports({"id": "g1", "status": "succeed", "url": video}, wrapped=wrapped))
     assert receives()["objects"] == ["t1/g1.mp4"]
     assert receives({"id": "g1", "status": "processing"})["present"] == ["t1/g1.mp4"]
     assert pollo.keys == ["key-1", None]
 
 
-def test_an_expired_url_is_replaced_by_the_one_of_the_api(subscriber, pollo, receives, video):
+def test_an_expired_url_is_replaced_by_one_from_the_api(subscriber, pollo, receives, video):
     image, expired = pollo.responds("/1.png", sends(200, b"1")), pollo.responds("/expired", sends(403))
     pollo.responds("/api/t1/status", reports({"id": "g1", "url": image}, {"id": "g2", "url": video}))
     line = receives({"id": "g1", "url": image}, {"id": "g2", "url": expired})
@@ -57,7 +57,7 @@ def test_an_expired_url_is_replaced_by_the_one_of_the_api(subscriber, pollo, rec
     assert subscriber.objects() == {"t1/g1.png": b"1", "t1/g2.mp4": VIDEO}
 
 
-def test_a_key_that_is_rejected_is_read_again(subscriber, pollo, receives, video):
+def test_a_rejected_api_key_is_read_again(subscriber, pollo, receives, video):
     pollo.responds("/api/t1/status", sends(401), reports({"id": "g1", "url": video}), sends(403))
     subscriber.module.cache["key"] = "key-0"
     assert receives()["result"] == "stored"
@@ -65,7 +65,7 @@ def test_a_key_that_is_rejected_is_read_again(subscriber, pollo, receives, video
     assert [key for key in pollo.keys if key] == ["key-0", "key-1", "key-1", "key-1"]
 
 
-def test_without_a_key_the_log_says_what_is_missing(subscriber, pollo, receives):
+def test_a_missing_api_key_is_logged(subscriber, pollo, receives):
     subscriber.module.API_KEY_SECRET_ARN = ""
     missing = "and there is no key of Pollo's API to ask for it"
     assert receives()["reason"] == f"there are no generations, {missing}"
@@ -74,7 +74,7 @@ def test_without_a_key_the_log_says_what_is_missing(subscriber, pollo, receives)
 
 
 @pytest.mark.parametrize(
-    ("answer", "reason"),
+    ("response", "reason"),
     [
         (sends(404), "Pollo's API responds 404"),
         (sends(429), "Pollo's API responds 429"),
@@ -87,8 +87,8 @@ def test_without_a_key_the_log_says_what_is_missing(subscriber, pollo, receives)
         (sends(200, b'{"code":"NOT_FOUND","message":"no such task"}'), "there are no generations"),
     ],
 )
-def test_a_task_that_the_api_does_not_have_yet_is_tried_again(subscriber, pollo, receives, video, answer, reason):
-    pollo.responds("/api/t1/status", answer, reports({"id": "g1", "status": "succeed", "url": video}))
+def test_a_failed_request_to_the_api_is_retried(subscriber, pollo, receives, video, response, reason):
+    pollo.responds("/api/t1/status", response, reports({"id": "g1", "status": "succeed", "url": video}))
     line = receives()
     assert (line["result"], line["reason"]) == ("retry", reason)
     assert receives(attempt=2)["objects"] == ["t1/g1.mp4"]
@@ -98,7 +98,7 @@ CHUNKED = {"Content_Length": None, "Transfer_Encoding": "chunked"}
 
 
 @pytest.mark.parametrize(
-    ("answer", "reason"),
+    ("response", "reason"),
     [
         (sends(500), "localhost responds 500"),
         (sends(429), "localhost responds 429"),
@@ -115,9 +115,9 @@ CHUNKED = {"Content_Length": None, "Transfer_Encoding": "chunked"}
         (drips, "a download ended after"),
     ],
 )
-def test_a_download_that_fails_leaves_nothing_and_is_tried_again(subscriber, pollo, receives, answer, reason):
-    url = pollo.responds("/video" + SIGNED, *[answer] * 4)
-    subscriber.seconds = 1 if answer is drips else 60
+def test_a_failed_download_stores_nothing_and_is_retried(subscriber, pollo, receives, response, reason):
+    url = pollo.responds("/video" + SIGNED, *[response] * 4)
+    subscriber.seconds = 1 if response is drips else 60
     line = receives({"id": "g1", "url": url})
     assert (line["result"], line["objects"], subscriber.objects()) == ("retry", [], {})
     assert line["reason"].startswith(reason)
@@ -127,13 +127,13 @@ def test_a_download_that_fails_leaves_nothing_and_is_tried_again(subscriber, pol
     assert subscriber.objects() == {"t1/g1.bin": VIDEO}
 
 
-def test_a_host_that_falls_silent_is_tried_again(subscriber, pollo, receives):
+def test_a_download_that_times_out_is_retried(subscriber, pollo, receives):
     subscriber.module.READ_SECONDS = 0.2
     url = pollo.responds("/video", lambda _: time.sleep(1))
     assert receives({"id": "g1", "url": url})["reason"] == "The read operation timed out"
 
 
-def test_three_redirects_are_followed_and_the_query_is_sent(subscriber, pollo, receives, video):
+def test_up_to_three_redirects_are_followed(subscriber, pollo, receives, video):
     hops = [pollo.responds(f"/{n}", sends(302, Location=f"/{n + 1}")) for n in range(2)]
     pollo.responds("/2", sends(302, Location=video))
     assert receives({"id": "g1", "url": hops[0]})["objects"] == ["t1/g1.bin"]
@@ -143,7 +143,7 @@ def test_three_redirects_are_followed_and_the_query_is_sent(subscriber, pollo, r
     assert pollo.requests[4:] == ["/0", "/1", "/2", "/0"]
 
 
-def test_what_is_stored_before_a_failure_is_not_downloaded_again(subscriber, pollo, receives, video):
+def test_a_retry_does_not_download_stored_videos_again(subscriber, pollo, receives, video):
     other = pollo.responds("/other", sends(500), sends(200, b"2"))
     generations = [{"id": "g1", "url": video}, {"id": "g2", "url": other}]
     assert receives(*generations)["objects"] == ["t1/g1.mp4"]
@@ -152,7 +152,7 @@ def test_what_is_stored_before_a_failure_is_not_downloaded_again(subscriber, pol
     assert pollo.requests == ["/a/b.MP4" + SIGNED, "/other", "/other"]
 
 
-def test_of_two_deliveries_at_the_same_time_only_one_stores(subscriber, pollo, receives):
+def test_only_one_of_two_concurrent_deliveries_stores_the_video(subscriber, pollo, receives):
     def is_overtaken(handler):
         subscriber.s3.put_object(Bucket=subscriber.bucket, Key="t1/g1.bin", Body=b"first")
         sends(200, b"second")(handler)
@@ -169,28 +169,28 @@ def test_of_two_deliveries_at_the_same_time_only_one_stores(subscriber, pollo, r
     + ["240.0.0.1", "::1", "::", "fe80::1%1", "fd00:ec2::254", "ff02::1", "::ffff:10.0.0.1", "::ffff:127.0.0.1"]
     + ["64:ff9b::a00:1", "64:ff9b:1::a00:1", "2002:a00:1::", "2001:db8::1", "2001::1"],
 )
-def test_an_address_that_is_not_public_is_found(subscriber, address):
+def test_a_private_or_reserved_address_is_rejected(subscriber, address):
     assert not subscriber.is_public(address)
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111"])
-def test_an_address_that_is_public_is_allowed(subscriber, address):
+def test_a_public_address_is_allowed(subscriber, address):
     assert subscriber.is_public(address)
 
 
 @pytest.fixture
 def resolves(monkeypatch):
-    """Makes every name resolve to other addresses at each lookup: gives the names that were looked up."""
+    """Sets the addresses that each DNS lookup returns. Returns the list of names that are looked up."""
     lookup = socket.getaddrinfo
 
-    def resolves(*answers):
-        names, answers = [], list(answers)
+    def resolves(*results):
+        names, results = [], list(results)
 
         def resolve(host, *rest, **options):
             if host == "127.0.0.1":
                 return lookup(host, *rest, **options)
             names.append(host)
-            return [found for address in answers.pop(0) for found in lookup(address, *rest, **options)]
+            return [found for address in results.pop(0) for found in lookup(address, *rest, **options)]
 
         monkeypatch.setattr(socket, "getaddrinfo", resolve)
         return names
@@ -198,32 +198,32 @@ def resolves(monkeypatch):
     return resolves
 
 
-def test_one_private_address_among_those_of_a_host_is_enough(pollo, receives, video, resolves):
+def test_a_host_with_one_private_address_is_rejected(pollo, receives, video, resolves):
     resolves(["127.0.0.1", "10.0.0.1"])
     assert receives({"url": video})["reason"] == "localhost has the address 10.0.0.1, which is not public"
     assert pollo.requests == []
 
 
-def test_the_address_that_was_checked_is_the_one_that_is_called(receives, video, resolves):
+def test_the_function_connects_to_the_checked_address(receives, video, resolves):
     names = resolves(["127.0.0.1"], ["10.0.0.1"])
     assert receives({"url": video})["result"] == "stored"
     assert names == ["localhost"]
 
 
-def test_the_certificate_must_be_that_of_the_host(pollo, receives, video, resolves):
+def test_a_certificate_of_another_host_is_rejected(pollo, receives, video, resolves):
     resolves(["127.0.0.1"])
     reason = receives({"url": video.replace("localhost", "video.example")})["reason"]
     assert "Hostname mismatch, certificate is not valid for 'video.example'" in reason
     assert pollo.requests == []
 
 
-def test_ids_cannot_leave_the_folder_of_their_task_nor_the_path_of_the_api(subscriber, pollo, receives, video):
+def test_ids_are_escaped_in_object_keys_and_api_paths(subscriber, pollo, receives, video):
     pollo.responds("/api/%2E%2E%2Fa%3F/status", reports({"id": "../b", "url": video}))
     assert receives(taskId="../a?")["objects"] == ["%2E%2E%2Fa%3F/%2E%2E%2Fb.mp4"]
     assert subscriber.objects() == {"%2E%2E%2Fa%3F/%2E%2E%2Fb.mp4": VIDEO}
 
 
-def test_a_retry_waits_twice_as_long_as_the_one_before_but_an_hour_at_most(subscriber, receives, monkeypatch):
+def test_each_retry_waits_twice_as_long_up_to_an_hour(subscriber, receives, monkeypatch):
     waits = []
     monkeypatch.setattr(
         subscriber.module.sqs, "change_message_visibility", lambda **call: waits.append(call["VisibilityTimeout"])
@@ -233,13 +233,13 @@ def test_a_retry_waits_twice_as_long_as_the_one_before_but_an_hour_at_most(subsc
     assert waits == [60, 120, 240, 3600]
 
 
-def test_a_success_without_any_video_is_told(receives):
+def test_an_outcome_without_videos_is_logged_as_nothing_to_store(receives):
     assert receives({"id": "g1", "status": "failed"})["result"] == "nothing_to_store"
 
 
 def test_memory_does_not_grow_with_the_video(subscriber, pollo):
     urls = [pollo.responds(path, sends(200, bytes(size))) for path, size in [("/1", 1), ("/2", 100 * 1024 * 1024)]]
-    # Not ru_maxrss, which a process inherits from its parent.
+    # A process inherits ru_maxrss from its parent, so the test reads VmHWM.
     script = r"""if True:
         import pathlib, re, sys, store_videos
         store_videos.is_public = lambda address: True

@@ -24,7 +24,7 @@ API = "https://pollo.ai/api/platform/generation"
 API_KEY_SECRET_ARN, BUCKET, QUEUE_URL = [os.environ[name] for name in ["API_KEY_SECRET_ARN", "BUCKET", "QUEUE_URL"]]
 MAX_BYTES, RETRY_SECONDS = [int(os.environ[name]) for name in ["MAX_BYTES", "RETRY_SECONDS"]]
 READ_SECONDS = 20
-# What is left of the invocation at the end of the last download, to clean up, log and respond.
+# Reserved at the end of the invocation to clean up, log and respond.
 SPARE_SECONDS = 30
 PART = 8 * 1024 * 1024
 
@@ -33,18 +33,18 @@ CONFIG = Config(connect_timeout=5, read_timeout=READ_SECONDS, retries={"mode": "
 s3, secrets, sqs = [boto3.client(service, config=CONFIG) for service in ["s3", "secretsmanager", "sqs"]]
 # One part at a time, so that memory does not grow with the video.
 PARTS = TransferConfig(PART, multipart_chunksize=PART, use_threads=False, preferred_transfer_client="classic")
-# Of two deliveries at the same time, the second to end gets PreconditionFailed, and its retry finds the object.
+# If two deliveries run at the same time, the slower one gets PreconditionFailed, and its retry finds the object.
 for call in ["PutObject", "CompleteMultipartUpload"]:
     s3.meta.events.register(f"provide-client-params.s3.{call}", lambda params, **_: params.update(IfNoneMatch="*"))
 cache = {}
 
 
 class Failure(Exception):
-    """Why a message goes back to the queue."""
+    """The reason why a message goes back to the queue."""
 
 
 class NoLink(Failure):
-    """The URL of a result is missing or has expired. Pollo's API may have another."""
+    """A URL is missing or has expired. Pollo's API may have another one."""
 
 
 def is_public(address):
@@ -66,10 +66,10 @@ def response_to(url, deadline, redirects=0, **headers):
         if not is_public(address):
             raise Failure(f"{host} has the address {address}, which is not public")
     with contextlib.closing(http.client.HTTPSConnection(host, port)) as connection:
-        # To the address that was checked: the name could have another one by now.
+        # Connects to the checked address, because a second lookup of the name could return another one.
         plain = socket.create_connection((found[0], port), READ_SECONDS)
         connection.sock = TLS.wrap_socket(plain, server_hostname=host)
-        # A server that sends a byte now and then never exceeds READ_SECONDS.
+        # READ_SECONDS does not limit a server that sends a byte now and then.
         end = threading.Timer(deadline - time.monotonic(), connection.sock.shutdown, [socket.SHUT_RDWR])
         end.start()
         try:
@@ -96,7 +96,7 @@ def ask_pollo(task, deadline):
         with response_to(url, deadline, **{"x-api-key": cache["key"]}) as response:
             if response.status == 200:
                 body = json.loads(response.read(PART))
-                # The documentation has the bare object, but users report this envelope too.
+                # The documentation shows the bare object, but users report this envelope too.
                 return (body.get("data") or body).get("generations")
             if response.status not in (401, 403):
                 break
@@ -104,12 +104,12 @@ def ask_pollo(task, deadline):
 
 
 def quoted(text):
-    """A part of a path that is neither `..` nor has a slash in it. Different texts stay different."""
+    """Escapes a part of a path, so that it is not `..` and contains no slash. Different texts stay different."""
     return quote(str(text), safe="").replace(".", "%2E")
 
 
 class Download:
-    """The body of a response as boto3 reads it, with an error instead of an end that comes too early."""
+    """A file object for boto3 that reads the body of a response and fails if the body is incomplete."""
 
     def __init__(self, response):
         self.response, self.expected, self.received = response, response.length, 0
@@ -127,7 +127,7 @@ class Download:
 
 
 def store(url, name, deadline):
-    """Stores a file. Gives its key. S3 shows an object once it is complete, and boto3 aborts an upload that fails."""
+    """Stores a file. Returns its key. S3 shows only complete objects, and boto3 aborts a failed upload."""
     with response_to(url, deadline, redirects=3) as response:
         if response.status in (403, 404, 410):
             raise NoLink(f"{urlsplit(url).hostname} responds {response.status}")
@@ -142,7 +142,7 @@ def store(url, name, deadline):
 
 
 def store_all(task, generations, deadline, line):
-    """Stores what is not in the bucket yet. A repetition does nothing, and a retry does the rest."""
+    """Stores the files that are not in the bucket yet, so a retry stores only what is missing."""
     if not generations:
         raise NoLink("there are no generations")
     for index, generation in enumerate(generations):
@@ -174,18 +174,18 @@ def handler(event, context):
     deadline = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - SPARE_SECONDS
     failures = []
     for record in event["Records"]:
-        # Keys in the bucket: stored now, there already, and those of generations that have failed.
+        # Keys in the bucket: stored now, stored before, and those of failed generations.
         line = {"result": "stored", "taskId": None, "objects": set(), "present": set(), "failed": set()}
         try:
             process(record, deadline, line)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the message must come again
-            # The text of other errors may quote a URL with its signature, or the key.
+        except Exception as error:  # noqa: BLE001 - every error must cause a retry
+            # The text of other errors may contain the key, or a URL with its signature.
             told = isinstance(error, (Failure, ClientError, OSError))
             line.update(result="retry", reason=str(error) if told else type(error).__name__)
             failures.append({"itemIdentifier": record["messageId"]})
         print(json.dumps(line, default=sorted))
         if line["result"] == "retry":
-            # Later each time. Without this, a retry comes once the message is visible again, an hour later.
+            # Doubles the delay each time. Without this, the message becomes visible again only after an hour.
             seconds = min(RETRY_SECONDS * 2 ** (int(record["attributes"]["ApproximateReceiveCount"]) - 1), 3600)
             handle = record["receiptHandle"]
             sqs.change_message_visibility(QueueUrl=QUEUE_URL, ReceiptHandle=handle, VisibilityTimeout=seconds)
