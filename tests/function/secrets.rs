@@ -19,7 +19,7 @@ use crate::sns::{Reply, Sns};
 const AWS_SECRET: &str = "aws/Secret+Access/Key";
 const AWS_TOKEN: &str = "aws/Session+Token";
 
-/// Gives what a type with `Debug` prints, or an empty text for a type without it.
+/// Returns what a type with `Debug` prints, or an empty text for a type without it.
 struct Printed<'a, T>(&'a T);
 
 impl<T: Debug> Printed<'_, T> {
