@@ -17,8 +17,8 @@ def test_memory_contains_the_key_only_in_the_environment(start, topic, length):
     key = base64.b64encode(os.urandom(length)).decode()
     function = start(WEBHOOK_SECRET=key, SNS_TOPIC_ARN=topic)
     assert exchange(function, Webhook(SUCCESS, key))[0] == 200
-    # Linux puts the environment on the stack. An allocator overwrites the start of freed memory, so the test searches for
-    # a piece from the end.
+    # Linux puts the environment on the stack. An allocator overwrites the start of freed memory, so the test searches
+    # for a piece from the end.
     assert places_in_memory(function.process.pid, key.encode()[-30:-8]) == ["[stack]"]
     assert places_in_memory(function.process.pid, key_bytes(key)[-20:-4]) == []
 

@@ -1,7 +1,7 @@
 """An emulator of AWS (ministack). It enforces policies and runs functions without Docker.
 
-It does not support mail, X-Ray, raised alarms, metrics, encryption, moving messages back from a dead-letter queue, or the
-reserved concurrency of a real account.
+It does not support mail, X-Ray, raised alarms, metrics, encryption, moving messages back from a dead-letter queue, or
+the reserved concurrency of a real account.
 """
 
 import contextlib
