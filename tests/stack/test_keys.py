@@ -70,7 +70,7 @@ def test_keys_can_be_on_separate_lines(deploy):
     [
         ({}, "Set exactly one of WebhookSecret and WebhookSecretName"),
         ({"WebhookSecret": KEY, "WebhookSecretName": "pollo-webhook-key"}, "Set exactly one of WebhookSecret and"),
-        ({"WebhookSecret": KEY, "WebhookSecretVersion": "1"}, "WebhookSecretVersion needs WebhookSecretName"),
+        ({"WebhookSecret": KEY, "WebhookSecretVersion": "1"}, "WebhookSecretVersion is the version of a secret"),
         ({"WebhookSecret": "not%Base64"}, "must be a Base64 key, or several Base64 keys"),
         ({"WebhookSecret": KEY, "ExistingTopicArn": "mine"}, "must be the ARN of an SNS topic"),
     ],
