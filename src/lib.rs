@@ -13,10 +13,10 @@
 //! and, from it, a [`FreshWebhook`]. Only a fresh webhook makes a [`TaskOutcome`]. Only an outcome can be published.
 //!
 //! ```
-//! # use std::time::SystemTime;
+//! # use std::{error::Error, time::SystemTime};
 //! # use pollo_webhook::{SnsPublisher, TaskOutcome, Verifier, Webhook};
-//! # async fn f(verifier: &Verifier, publisher: &SnsPublisher, webhook: Webhook<'_>) -> Result<(), Box<dyn
-//! std::error::Error>> { let verified = verifier.verify(webhook)?;
+//! # async fn f(verifier: &Verifier, publisher: &SnsPublisher, webhook: Webhook<'_>) -> Result<(), Box<dyn Error>> {
+//! let verified = verifier.verify(webhook)?;
 //! let fresh = verifier.check_timestamp(verified, SystemTime::now())?;
 //! let outcome = TaskOutcome::parse(fresh)?;
 //! let message_id = publisher.publish(&outcome).await?;
