@@ -112,22 +112,9 @@ trials: tools
 	.tools/emulators/bin/python -m trials.outages
 	$(MAKE) fuzz SECONDS=600
 
-# make passes STACK, URL and the other settings to these commands through the environment.
-.PHONY: operate
-operate: python
-	@$(PYTHON) local/tools.py operate
-
-.PHONY: smoke
-smoke: operate
-	@.tools/operate/bin/python -m operate.smoke
-
-.PHONY: replay
-replay: operate
-	@.tools/operate/bin/python -m operate.replay
-
-.PHONY: listen
-listen: operate
-	@.tools/operate/bin/python -m operate.listen
+# smoke, replay and listen, which a release has too.
+include local/release.mk
+smoke replay listen: python
 
 .PHONY: lint
 lint: lints

@@ -10,6 +10,7 @@ import os
 import shlex
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -70,9 +71,8 @@ def sign(options):
         timestamp=options.timestamp or str(int(now - 3600 if options.stale else now)),
         content_type="application/octet-stream" if options.base64 else "application/json",
     )
-    headers = webhook.headers()
-    signatures = [Webhook(body, text, webhook.id, webhook.timestamp).headers()["X-Webhook-Signature"] for text in texts]
-    headers["X-Webhook-Signature"] = " ".join(signatures)
+    signed = [replace(webhook, key=text).headers() for text in texts]
+    headers = {**signed[0], "X-Webhook-Signature": " ".join(each["X-Webhook-Signature"] for each in signed)}
     return headers, body + b" " if options.tampered else body
 
 

@@ -13,6 +13,7 @@ from operate.function_url import post
 from operate.pollo import Webhook
 from operate.stack import read_stack
 from operate.terminal import Failure
+from operate.topic import client, subscriptions
 from operate.unpublished import SMOKE
 
 # The function responds within 8 seconds of its start.
@@ -63,14 +64,7 @@ def main():
 def warn_of_no_subscription(topic_arn):
     """Prints a warning if the topic has no confirmed subscription."""
     try:
-        sns = aws.client("sns", region=topic_arn.split(":")[3])
-        pages = sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic_arn)
-        # Other subscriptions have `PendingConfirmation` or `Deleted` instead of an ARN.
-        confirmed = any(
-            subscription["SubscriptionArn"].startswith("arn:")
-            for page in pages
-            for subscription in page["Subscriptions"]
-        )
+        confirmed = subscriptions(client(topic_arn), topic_arn)
     except aws.ERRORS as error:
         print(f"The topic's subscriptions cannot be listed. {aws.sentence(error)}")
         return

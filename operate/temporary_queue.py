@@ -9,6 +9,7 @@ import time
 
 from operate import aws
 from operate.terminal import Failure
+from operate.topic import client, subscriptions
 
 # In seconds. Ten messages are handled before they become visible again. A queue of a killed listener is soon empty.
 ATTRIBUTES = {"VisibilityTimeout": "300", "MessageRetentionPeriod": "900", "SqsManagedSseEnabled": "true"}
@@ -20,7 +21,7 @@ HEARTBEAT, HEARTBEAT_SECONDS, DEAD_SECONDS = "heartbeat", 2, 10
 @contextlib.contextmanager
 def subscribed(stack, topic, filter_policy):
     """Subscribes a queue to the topic, and removes both after the block. Yields the iterator of the messages."""
-    sns, sqs = aws.client("sns", region=topic.split(":")[3]), aws.client("sqs")
+    sns, sqs = client(topic), aws.client("sqs")
     # A queue's name has up to 80 characters.
     prefix = f"pollo-webhook-listen-{stack[:50]}-"
     remove_leftovers(sns, sqs, topic, prefix)
@@ -105,13 +106,6 @@ def heartbeat(sqs, name):
         return sqs.list_queue_tags(QueueUrl=url).get("Tags", {}).get(HEARTBEAT, "")
     except sqs.exceptions.QueueDoesNotExist:
         return None
-
-
-def subscriptions(sns, topic):
-    """The topic's confirmed subscriptions: pairs of the endpoint's name and the ARN."""
-    pages = sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
-    entries = [(entry["Endpoint"], entry["SubscriptionArn"]) for page in pages for entry in page["Subscriptions"]]
-    return [(endpoint.rpartition(":")[2], arn) for endpoint, arn in entries if arn.startswith("arn:")]
 
 
 def remove(sns, sqs, topic, name):

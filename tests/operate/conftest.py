@@ -8,36 +8,29 @@ import os
 import sys
 import time
 import uuid
-from pathlib import Path
 from unittest import mock
 from xml.sax.saxutils import escape
 
 import boto3
 import botocore.loaders
 import pytest
-from moto.server import ThreadedMotoServer
 
+from local.emulators import CHECKOUT, KEY
 from operate import terminal
 from operate.pollo import Webhook
 from tests.http_server import serving
 from tests.leaks import leaks
 
-CHECKOUT = Path(__file__).parents[2]
-KEY = "cG9sbG8td2ViaG9vay1wdWJsaXNoZWQtdGVzdC1rZXk="
 OTHER_KEY = "YW5vdGhlciBrZXkgb2YgUG9sbG8ncw=="
 LOADER = botocore.loaders.create_loader()
 AWS_SECRET = "secret/of+the+operator"
 
 
 @pytest.fixture(scope="session")
-def moto():
+def moto(moto_url):
     """The URL of an AWS emulator, and its clients."""
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
     session = boto3.Session(aws_access_key_id="local", aws_secret_access_key=AWS_SECRET, region_name="us-east-1")
-    url = "http://{}:{}".format(*server.get_host_and_port())
-    yield url, [session.client(service, endpoint_url=url) for service in ["sns", "sqs", "logs"]]
-    server.stop()
+    return moto_url, [session.client(service, endpoint_url=moto_url) for service in ["sns", "sqs", "logs"]]
 
 
 class Stack:

@@ -56,7 +56,8 @@ def test_smoke_tries_each_key(stack, function):
     ],
 )
 def test_smoke_warns_about_a_topic_without_a_confirmed_subscription(stack, arns, warned):
-    members = "".join(f"<member><SubscriptionArn>{arn}</SubscriptionArn></member>" for arn in arns)
+    member = "<member><Endpoint>you@example.com</Endpoint><SubscriptionArn>{}</SubscriptionArn></member>"
+    members = "".join(map(member.format, arns))
     response = f"<Response><ListSubscriptionsByTopicResult><Subscriptions>{members}</Subscriptions></ListSubscriptionsByTopicResult></Response>"
     with serving(lambda _: (200, response.encode())) as sns:
         printed = stack.run("smoke", YES="1", AWS_ENDPOINT_URL_SNS=sns.url)[1]

@@ -7,7 +7,6 @@ import uuid
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from local.emulators import ADDRESS, CHECKOUT
 from tests.certificate import self_signed_certificate
@@ -29,20 +28,12 @@ def pollo(certificate):
         yield double
 
 
-@pytest.fixture(scope="session")
-def moto():
-    server = ThreadedMotoServer(ADDRESS, port=0, verbose=False)
-    server.start()
-    yield "http://{}:{}".format(*server.get_host_and_port())
-    server.stop()
-
-
 class Subscriber:
     """The function as deployed, except for the address of Pollo's API and the allowed addresses."""
 
-    def __init__(self, moto, pollo, certificate, patch):
+    def __init__(self, moto_url, pollo, certificate, patch):
         for name, value in {
-            "AWS_ENDPOINT_URL": moto,
+            "AWS_ENDPOINT_URL": moto_url,
             "AWS_ACCESS_KEY_ID": "local",
             "AWS_SECRET_ACCESS_KEY": "local",
             "AWS_DEFAULT_REGION": "us-east-1",
@@ -98,5 +89,5 @@ class Subscriber:
 
 
 @pytest.fixture
-def subscriber(moto, pollo, certificate, monkeypatch):
-    return Subscriber(moto, pollo, certificate, monkeypatch)
+def subscriber(moto_url, pollo, certificate, monkeypatch):
+    return Subscriber(moto_url, pollo, certificate, monkeypatch)
