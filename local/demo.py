@@ -13,14 +13,11 @@ from local.emulators import KEY, SETTINGS, Failure
 from local.front import front
 from operate.pollo import NOBODYS_KEY, InvalidKey, Webhook, key_texts, read_keys
 
-# Each queue of the topic, what it takes, and its filter policy.
+# The queues of the topic, with their filter policies.
 QUEUES = {
-    "everything": ("all outcomes", {}),
-    "only-failed": ('by the attribute: status is "failed"', {"FilterPolicy": '{"status": ["failed"]}'}),
-    "costly": (
-        "by the body: credit is 10 or more",
-        {"FilterPolicyScope": "MessageBody", "FilterPolicy": '{"credit": [{"numeric": [">=", 10]}]}'},
-    ),
+    "everything": {},
+    "only-failed": {"FilterPolicy": '{"status": ["failed"]}'},
+    "costly": {"FilterPolicyScope": "MessageBody", "FilterPolicy": '{"credit": [{"numeric": [">=", 10]}]}'},
 }
 
 SUCCESS = b'{"taskId":"cm9ap1d4e0001","status":"succeed","credit":12}'
@@ -106,16 +103,16 @@ def main(stay, port, sns_port):
     except InvalidKey as error:
         raise Failure(f"WEBHOOK_SECRET: {error}.") from None
     emulators.isolate(os.environ)
-    click.echo("Starting the emulators of Lambda, SNS and SQS, and the function (in a clone, it is compiled first)")
+    click.echo("Starting the function (in a clone, it is compiled first) and emulators of Lambda, SNS and SQS")
     lambda_port = emulators.free_port()
     with front(port if stay else 0, lambda_port) as url, emulators.sns(sns_port if stay else None) as sns:
         topic = sns.topic("pollo-outcomes")
-        queues = [sns.subscribed_queue(topic, name, **policy) for name, (_, policy) in QUEUES.items()]
+        queues = [sns.subscribed_queue(topic, name, **policy) for name, policy in QUEUES.items()]
         settings["SNS_TOPIC_ARN"] = topic
         with emulators.function(emulators.binary(), sns, lambda_port, url, **settings) as function:
             click.echo("\nThe queues of the topic:")
-            for name, (takes, _) in QUEUES.items():
-                show(name, takes)
+            for name, policy in QUEUES.items():
+                show(name, policy.get("FilterPolicy", "no filter policy"))
             key = key_texts(settings["WEBHOOK_SECRET"])[0]
             send_three(function, queues, key)
             if stay:

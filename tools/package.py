@@ -20,10 +20,11 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 PACKAGES = CHECKOUT / "target" / "package"
 TARGETS = {"x86_64": "x86_64-unknown-linux-gnu", "arm64": "aarch64-unknown-linux-gnu"}
 
-# Copied from the checkout. The archive also has a Makefile for the operator's commands, and generated files.
+# Copied from the checkout. The archive also has a Makefile, and generated files.
 FILES = [
     *["CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT", "README.md", "SECURITY.md", "outcome.schema.json"],
-    *["samconfig.toml", "docs/*", "events/*", "examples/**/*", "operate/*.py", "tools/operate.txt", "tools/install.py"],
+    *["samconfig.toml", "docs/*", "events/*", "examples/**/*", "local/*.py", "operate/*.py"],
+    *["tools/emulators.txt", "tools/operate.txt", "tools/install.py"],
 ]
 
 
@@ -138,11 +139,8 @@ def zipped(files):
         for name, (data, mode) in sorted(files.items()):
             # The default time is 1980, the earliest time of the format.
             entry = zipfile.ZipInfo(name)
-            entry.create_system, entry.external_attr, entry.compress_type = (
-                3,
-                (0o100000 | mode) << 16,
-                zipfile.ZIP_DEFLATED,
-            )
+            entry.create_system, entry.compress_type = 3, zipfile.ZIP_DEFLATED
+            entry.external_attr = (0o100000 | mode) << 16
             archive.writestr(entry, data)
     return buffer.getvalue()
 
