@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import zipfile
@@ -26,13 +27,19 @@ import click
 CHECKOUT = Path(__file__).resolve().parent.parent
 TOOLS = Path(sys.executable).parent
 ADDRESS = "127.0.0.1"
-LAMBDA = [TOOLS / "cargo-lambda", "lambda", "watch", "--only-lambda-apis", "-A", ADDRESS]
 
 # The function's environment on this machine.
 LOCAL_ENV = CHECKOUT / "events" / "local.env"
 SETTINGS = dict(re.findall(r'^(\w+)="?(.*?)"?$', LOCAL_ENV.read_text(), re.MULTILINE))
 KEY = SETTINGS["WEBHOOK_SECRET"]
 REGION = SETTINGS["AWS_REGION"]
+
+# cargo-lambda asks cargo about the project, even for its emulator alone. This replies where there is no Rust.
+CARGO = """#!/bin/sh
+echo '{"packages": [{"id": "pollo-webhook", "name": "pollo-webhook", "version": "0.0.0", "manifest_path": "/",
+"targets": [{"kind": ["bin"], "name": "pollo-webhook", "src_path": "/"}], "dependencies": [], "features": {}}],
+"workspace_members": ["pollo-webhook"], "workspace_root": "/", "target_directory": "/", "version": 1}' | tr -d '\\n'
+"""
 
 # Longest wait for a start or a response, in seconds. Ten times what a busy machine needs.
 PATIENCE = 60
@@ -58,6 +65,11 @@ def binary(*options):
     with zipfile.ZipFile(released) as archive:
         path = Path(archive.extract("bootstrap", CHECKOUT / ".tools"))
     path.chmod(0o755)
+    try:
+        subprocess.run([path], env={}, stdout=subprocess.DEVNULL, check=False)
+    except OSError as error:
+        where = "it is compiled for Linux. In a clone of the repository, make compiles it for this machine."
+        raise Failure(f"The function of this release does not run here ({error.strerror}): {where}") from None
     return path
 
 
@@ -77,7 +89,9 @@ def started(command, printed, **options):
     # Kills its process group when its input ends: after the block, or when this process is killed. Ctrl-C does not
     # reach the group.
     leader = subprocess.Popen(["/bin/sh", "-c", "read end; kill -KILL 0"], stdin=subprocess.PIPE, process_group=0)
-    with leader, launched(command, process_group=leader.pid, **options) as process:
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    options = {"cwd": CHECKOUT, "process_group": leader.pid, **pipes, **options}
+    with leader, subprocess.Popen([str(word) for word in command], **options) as process:
         reader = threading.Thread(target=lambda: [printed(line.rstrip("\n")) for line in process.stdout], daemon=True)
         reader.start()
         try:
@@ -88,17 +102,6 @@ def started(command, printed, **options):
                 process.wait(5)
             leader.communicate()
             reader.join()
-
-
-def launched(command, **options):
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    try:
-        return subprocess.Popen([str(word) for word in command], **{"cwd": CHECKOUT, **pipes, **options})
-    except OSError as error:
-        raise Failure(
-            f"{command[0]} does not run on this machine: {error.strerror}. A release has the function for Linux on one "
-            "architecture. Elsewhere, use a clone of the repository, which compiles it."
-        ) from None
 
 
 # Below the ephemeral ports, which the system could assign before the server starts. In random order, for parallel runs.
@@ -127,7 +130,7 @@ def emulator(service, port, command, **options):
     try:
         socket.create_server((ADDRESS, port)).close()
     except OSError as error:
-        raise Failure(f"The emulator of {service} cannot use the port {port}: {error.strerror}.") from None
+        raise Failure(f"The emulator of {service} cannot use the port {port}: {os.strerror(error.errno)}.") from None
     last = collections.deque(maxlen=20)
     with started(command, last.append, **options) as (process, reader):
         check_emulator = functools.partial(check, f"The emulator of {service}", process, last)
@@ -156,21 +159,26 @@ def function(binary, sns, lambda_port=None, url=None, **environment):
     """The compiled function with an emulator of Lambda, and `sns`. `url` leads to the function, by default the
     emulator's own."""
     lambda_port = lambda_port or free_port()
-    with emulator("Lambda", lambda_port, [*LAMBDA, "-P", lambda_port]) as check_emulator:
-        # Contains nothing of this machine's environment, so the function calls only the emulators. The emulator of
-        # Lambda requires the binary's name as the function name.
-        environment = {
-            "AWS_LAMBDA_RUNTIME_API": f"http://{ADDRESS}:{lambda_port}/.rt/pollo-webhook",
-            "AWS_LAMBDA_FUNCTION_NAME": "pollo-webhook",
-            "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
-            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
-            **SETTINGS,
-            "AWS_ENDPOINT_URL_SNS": sns.url,
-            **environment,
-        }
-        function = Function(check_emulator, url or f"http://{ADDRESS}:{lambda_port}/", environment)
-        with started([binary], function.printed, env=environment) as (function.process, function.reader):
-            yield function
+    # Contains nothing of this machine's environment, so the function calls only the emulators. The emulator of Lambda
+    # requires the binary's name as the function name.
+    environment = {
+        "AWS_LAMBDA_RUNTIME_API": f"http://{ADDRESS}:{lambda_port}/.rt/pollo-webhook",
+        "AWS_LAMBDA_FUNCTION_NAME": "pollo-webhook",
+        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
+        **SETTINGS,
+        "AWS_ENDPOINT_URL_SNS": sns.url,
+        **environment,
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        cargo = Path(folder, "cargo")
+        cargo.write_text(CARGO)
+        cargo.chmod(0o755)
+        command = [TOOLS / "cargo-lambda", "lambda", "watch", "--only-lambda-apis", "-A", ADDRESS, "-P", lambda_port]
+        with emulator("Lambda", lambda_port, command, env={**os.environ, "CARGO": str(cargo)}) as check_emulator:
+            function = Function(check_emulator, url or f"http://{ADDRESS}:{lambda_port}/", environment)
+            with started([binary], function.printed, env=environment) as (function.process, function.reader):
+                yield function
 
 
 class Sns:

@@ -77,8 +77,8 @@ def contents(checkout, bootstrap, architecture, crates):
     """The files of the archive: names and contents."""
     paths = [path for pattern in FILES for path in checkout.glob(pattern) if path.is_file()]
     paths = [path.relative_to(checkout) for path in paths]
-    # Files that tools write into the examples.
-    paths = [path for path in paths if not {"__pycache__", "node_modules"} & set(path.parts)]
+    # Without what tools write into the examples, such as node_modules, __pycache__, .aws-sam and .terraform.
+    paths = [path for path in paths if not re.search(r"(^|/)(\.|__pycache__/|node_modules/)", path.as_posix())]
     files = {path.as_posix(): (checkout / path).read_bytes() for path in paths}
     files["Makefile"] = (checkout / "tools" / "release.mk").read_bytes()
     files["bootstrap.zip"] = zipped({"bootstrap": (bootstrap, 0o755)})
