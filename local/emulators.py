@@ -125,14 +125,14 @@ def check(name, process, lines):
 
 
 @contextlib.contextmanager
-def emulator(service, port, command, **options):
+def emulator(service, port, command, printed=None, **options):
     """Starts `command`, and waits until it listens on `port`. Yields a function that raises Failure if it has ended."""
     try:
         socket.create_server((ADDRESS, port)).close()
     except OSError as error:
         raise Failure(f"The emulator of {service} cannot use the port {port}: {os.strerror(error.errno)}.") from None
     last = collections.deque(maxlen=20)
-    with started(command, last.append, **options) as (process, reader):
+    with started(command, printed or last.append, **options) as (process, reader):
         check_emulator = functools.partial(check, f"The emulator of {service}", process, last)
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
