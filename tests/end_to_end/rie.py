@@ -1,6 +1,6 @@
 """The function on AWS's own Runtime Interface Emulator, which enforces the time-out and sends real deadlines.
 
-The wheel of the SAM CLI has it (tools/rie.txt). It has no function URL, so the events are made here: payload format 2.0.
+The wheel of the SAM CLI has it (tools/rie.txt).
 """
 
 import contextlib
@@ -8,19 +8,11 @@ import json
 import platform
 import queue
 
-import urllib3
-
 from local.emulators import ADDRESS, CHECKOUT, PATIENCE, SETTINGS, emulator, free_port
+from tests.end_to_end.exchange import invoke
 
 ARCHITECTURE = {"x86_64": "x86_64", "aarch64": "arm64"}.get(platform.machine())
 PROGRAM = f".tools/rie/lib/*/site-packages/samcli/local/rapid/aws-lambda-rie-{ARCHITECTURE}"
-
-
-def event(webhook):
-    """The event of a function URL for a webhook with a text body."""
-    made = json.loads((CHECKOUT / "events" / "succeed.json").read_text())
-    made["headers"] |= {name.lower(): value for name, value in webhook.headers().items()}
-    return {**made, "body": webhook.body.decode()}
 
 
 class Runtime:
@@ -29,11 +21,9 @@ class Runtime:
 
     def invoke(self, event):
         """Returns the function's response, and what it and Lambda have logged."""
-        url = f"{self.url}2015-03-31/functions/function/invocations"
-        response = urllib3.request("POST", url, body=json.dumps(event), timeout=PATIENCE, retries=False).data
+        status, response = invoke(self.url, event, "function")
         lines = list(iter(lambda: self.lines.get(timeout=PATIENCE), "end"))
-        with contextlib.suppress(ValueError):
-            response = json.loads(response)
+        response = json.loads(response) if status == 200 else response
         return response, [json.loads(line) for line in lines if line.startswith("{")], lines
 
     def printed(self, line):

@@ -11,8 +11,8 @@ import pytest
 
 from local.emulators import ADDRESS, CHECKOUT, KEY, PATIENCE, SETTINGS
 from operate.pollo import NOBODYS_KEY, Webhook
-from tests.end_to_end.exchange import SUCCESS
-from tests.end_to_end.rie import event, runtime
+from tests.end_to_end.exchange import SUCCESS, event
+from tests.end_to_end.rie import runtime
 from tests.leaks import leaks
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="AWS's emulator runs on Linux only")
