@@ -24,6 +24,9 @@ OF_ONE_HOP = {
 
 
 class Quiet(WSGIRequestHandler):
+    # Sends head and body together. If separate, the body waits until the client acknowledges the head.
+    wbufsize = -1
+
     def log_request(self, *_):
         """Logs nothing: the function's log has each request."""
 
