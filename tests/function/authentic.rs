@@ -32,7 +32,7 @@ async fn receive(timestamp: &str, body: &str) -> Response {
 fn is_rejected(response: Response, status: u16, result: &str, error: &str, fields: Value) {
     assert_eq!((response.status, response.body), (status, json!({ "error": error })));
     let mut line = fields;
-    line["level"] = json!("WARN");
+    line["level"] = json!("ERROR");
     line["result"] = json!(result);
     line["httpStatus"] = json!(status);
     line["webhookId"] = json!("msg_1");

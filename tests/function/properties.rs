@@ -73,7 +73,7 @@ proptest! {
         let webhook = Webhook { id: &id, timestamp: &timestamp, signature: &signature, body: &body };
         let verified = verifier.verify(webhook).unwrap();
         prop_assert_eq!(verifier.check_timestamp(verified, now()).map(drop), Ok(()));
-        prop_assert_eq!((verified.id(), verified.timestamp(), verified.body()), (&*id, &*timestamp, &*body));
+        prop_assert_eq!((verified.id, verified.timestamp, verified.body), (&*id, &*timestamp, &*body));
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! The response to each kind of request.
 
-use std::time::SystemTime;
-
 use serde_json::json;
 
 use crate::function::{Function, Response};
@@ -95,14 +93,6 @@ async fn a_mismatch_says_whether_the_header_or_the_key_is_wrong() {
             (401, &json!(signatures), &json!(2), &json!(detail))
         );
     }
-}
-
-#[tokio::test]
-async fn compares_the_timestamp_with_the_system_clock() {
-    let function = Function::start(&[Reply::Accept]).await;
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-    assert_eq!(function.receive_now(&event_at(&now.to_string(), SUCCEED)).await, 200);
-    assert_eq!(function.receive_now(&event_at(&NOW.to_string(), SUCCEED)).await, 401);
 }
 
 #[tokio::test]

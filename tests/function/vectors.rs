@@ -52,7 +52,7 @@ fn reads_keys_as_in_the_table() {
             Err(error) => assert_eq!(error.to_string(), vector["error"], "{case}"),
             Ok(verifier) => {
                 let keys: Vec<_> = vector["keys"].as_array().expect("an error").iter().collect();
-                assert!(format!("{verifier:?}").contains(&format!("[{} redacted]", keys.len())), "{case}");
+                assert_eq!(format!("{verifier:?}").matches("Hmac").count(), keys.len(), "{case}");
                 for key in keys {
                     let signature = sign(&bytes(key.as_str().unwrap()), "id", "0", b"{}");
                     let webhook = Webhook { id: "id", timestamp: "0", signature: &signature, body: b"{}" };

@@ -136,7 +136,7 @@ async fn called_url(environment: &[(&str, &str)]) -> String {
     let publisher = SnsPublisher::new(sns_client.interceptor(url.clone()), topic);
     let request = lambda_http::request::from_str(&event(SUCCEED).to_string()).unwrap();
     let handler = Handler::new(verifier, publisher);
-    let response = handler.handle_at(&request, now()).with_subscriber(subscriber(Log::default()));
+    let response = handler.handle(&request, now()).with_subscriber(subscriber(Log::default()));
     assert_eq!(response.await.status(), 503);
     let url = url.0.lock().unwrap();
     url.clone()
