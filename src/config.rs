@@ -183,8 +183,16 @@ fn count_roots(file: Option<&Path>, folder: Option<&Path>) -> usize {
 #[cfg(test)]
 mod tests {
     use std::ffi::OsString;
+    use std::sync::{Arc, OnceLock};
+
+    use aws_sdk_sns::config::interceptors::BeforeTransmitInterceptorContextRef;
+    use aws_sdk_sns::config::{ConfigBag, Intercept, RuntimeComponents};
+    use aws_sdk_sns::error::BoxError;
 
     use super::*;
+    use crate::outcome::TaskOutcome;
+    use crate::sns::SnsPublisher;
+    use crate::webhook::fresh;
 
     const ARN: &str = "arn:aws:sns:us-east-1:123456789012:pollo-outcomes";
     const KEY: &str = "cG9sbG8td2ViaG9vay1wdWJsaXNoZWQtdGVzdC1rZXk=";
@@ -363,5 +371,49 @@ mod tests {
         let error = Config::from_lookup(|_| Err(VarError::NotUnicode(OsString::from("p4ssw%rd")))).unwrap_err();
         assert_eq!(error.to_string().matches(": not Unicode (expected ").count(), 12, "{error}");
         assert!(!format!("{error:?}").contains("p4ss"));
+    }
+
+    /// Records the URL of a call and does not send it.
+    #[derive(Clone, Debug, Default)]
+    struct KeepUrl(Arc<OnceLock<String>>);
+
+    impl Intercept for KeepUrl {
+        fn name(&self) -> &'static str {
+            "KeepUrl"
+        }
+
+        fn read_before_transmit(
+            &self,
+            call: &BeforeTransmitInterceptorContextRef<'_>,
+            _: &RuntimeComponents,
+            _: &mut ConfigBag,
+        ) -> Result<(), BoxError> {
+            self.0.set(call.request().uri().to_owned()).unwrap();
+            Err("no call is made".into())
+        }
+    }
+
+    #[tokio::test]
+    async fn the_region_or_the_environment_sets_the_endpoint() {
+        let fips = ("AWS_USE_FIPS_ENDPOINT", Some("true"));
+        let dual_stack = ("AWS_USE_DUALSTACK_ENDPOINT", Some("true"));
+        let of_all = ("AWS_ENDPOINT_URL", Some("https://all.example/"));
+        let of_sns = ("AWS_ENDPOINT_URL_SNS", Some("https://sns.example/"));
+        let in_china = ("SNS_TOPIC_ARN", Some("arn:aws-cn:sns:cn-north-1:123456789012:t"));
+        for (environment, url) in [
+            (&[][..], "https://sns.us-east-1.amazonaws.com/"),
+            (&[in_china], "https://sns.cn-north-1.amazonaws.com.cn/"),
+            (&[fips], "https://sns-fips.us-east-1.amazonaws.com/"),
+            (&[dual_stack], "https://sns.us-east-1.api.aws/"),
+            (&[fips, dual_stack], "https://sns-fips.us-east-1.api.aws/"),
+            (&[of_all], "https://all.example/"),
+            (&[of_sns, of_all], "https://sns.example/"),
+        ] {
+            let (config, called) = (read(environment).unwrap(), KeepUrl::default());
+            let publisher = SnsPublisher::new(config.sns_client.interceptor(called.clone()), config.topic);
+            let outcome = TaskOutcome::parse(fresh(br#"{"taskId":"t1","status":"succeed"}"#)).unwrap();
+            assert!(publisher.publish(&outcome, Duration::MAX).await.is_err());
+            assert_eq!(called.0.get().unwrap(), url, "{environment:?}");
+        }
     }
 }
