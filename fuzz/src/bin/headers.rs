@@ -2,10 +2,11 @@
 
 #![no_main]
 
-use fuzz::{KEY_BYTES, receive, sign};
+use fuzz::receive;
 use lambda_http::Body;
 use lambda_http::http::{HeaderValue, Request};
 use libfuzzer_sys::{Corpus, fuzz_target};
+use signer::{KEY_BYTES, sign};
 
 const BODY: &[u8] = br#"{"taskId":"cm9ap1d4e0001","status":"succeed"}"#;
 
