@@ -14,35 +14,20 @@ from statistics import median
 
 from benches.stage import CHECKOUT, Function, event
 
-TARGET = CHECKOUT / "target"
-OURS, PLAIN = TARGET / "release/pollo-webhook", TARGET / "release/plain"
-PYTHON, HANDLER = CHECKOUT / ".tools/emulators/bin/python", CHECKOUT / "benches/python/handler.py"
-
 STARTS = 30
 WEBHOOKS = 60
+FIGURES = (
+    "start to ready, ms",
+    "start to first response, ms",
+    "processor time of a webhook, µs",
+    "processor time of a forged one, µs",
+    "peak memory, MiB",
+)
 
-FIGURES = ("start to ready, ms", "start to first response, ms", "a webhook, µs", "a forged one, µs", "peak memory, MiB")
-
-CHART = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 760 {height}" role="img">
-<title>pollo-webhook compared with other implementations: less is better</title>
-<style>text{{font:13px system-ui,sans-serif;fill:#57606a}}.title{{font-weight:600}}.bar{{fill:#8c959f}}.ours{{fill:#0969da}}
-@media(prefers-color-scheme:dark){{text{{fill:#9198a1}}}}</style>
-{bars}
-</svg>
-"""
-BAR = """<text x="210" y="{y}" text-anchor="end">{name}</text>
-<rect class="{kind}" x="220" y="{top}" width="{width:.0f}" height="16" rx="2"/>
-<text x="{end:.0f}" y="{y}">{value}</text>"""
-
-SECTION = """
-Made by `make bench` on {date} at commit {commit}, on {cores} cores of {processor}, {system}: medians of {starts} starts of
-each, in turn. SNS runs on the same machine, over TLS, and responds at once. The times of a webhook are the processor time
-of the function's process. See [what the bench does not model](#what-the-bench-does-not-model).
-
-{table}
-The binary of pollo-webhook has {ours:.1f} MB, that of plain Rust {plain:.1f} MB.
-
-"""
+STYLE = (
+    "<style>text{font:13px system-ui,sans-serif;fill:#57606a}.title{font-weight:600}.bar{fill:#8c959f}.ours{fill:#0969da}"
+    "@media(prefers-color-scheme:dark){text{fill:#9198a1}}</style>"
+)
 
 
 def measure(*command):
@@ -52,53 +37,55 @@ def measure(*command):
         ready = time.perf_counter()
         function.invoke(event("succeed"), 200)
         responded = time.perf_counter()
-        webhook = processor_microseconds(function, event("succeed"), 200)
-        forged = processor_microseconds(function, event("wrong-signature"), 401)
-        if function.published != 1 + 10 + WEBHOOKS:
-            raise SystemExit(f"{command[-1]} has published {function.published} outcomes.")
-        start = function.started
-        return (ready - start) * 1e3, (responded - start) * 1e3, webhook, forged, function.memory("VmHWM") / 1024
+        milliseconds = [(moment - function.started) * 1000 for moment in (ready, responded)]
+        warm = [
+            processor_time(function, event(name), status)
+            for name, status in (("succeed", 200), ("wrong-signature", 401))
+        ]
+        return *milliseconds, *warm, function.memory("VmHWM") / 1024
 
 
-def processor_microseconds(function, event, status):
-    """Per webhook. The first ten are not counted."""
-    before = 0
-    for number in range(10 + WEBHOOKS):
+def processor_time(function, event, status):
+    """Microseconds per webhook. The first ten webhooks do not count."""
+    counts = []
+    for webhooks in (10, WEBHOOKS):
+        for _ in range(webhooks):
+            function.invoke(event, status)
         function.wait_until_ready()
-        if number == 10:
-            before = function.processor_nanoseconds()
-        function.invoke(event, status)
-    function.wait_until_ready()
-    return (function.processor_nanoseconds() - before) / WEBHOOKS / 1e3
+        counts.append(function.processor_microseconds())
+    return (counts[1] - counts[0]) / WEBHOOKS
 
 
 def table(rows):
     """The medians in Markdown, with their ratios to the first row."""
     lines = [["", *FIGURES], ["---"] * (1 + len(FIGURES))]
-    (first, ours), *others = rows.items()
-    lines.append([first, *(f"**{digits(value)}**" for value in ours)])
-    for name, figures in others:
-        ratios = zip(figures, ours, strict=True)
-        lines.append([name, *(f"{digits(value)} ({value / our:.1f} ×)" for value, our in ratios)])
+    ours = next(iter(rows.values()))
+    for name, figures in rows.items():
+        pairs = zip(figures, ours, strict=True)
+        lines.append([name, *(f"{digits(figure)} ({figure / our:.1f} ×)" for figure, our in pairs)])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def chart(rows):
+    """Bars for each figure but the first."""
     bars, y = [], 24
-    for title, *values in list(zip(FIGURES, *rows.values(), strict=True))[1:]:
+    for title, *figures in list(zip(FIGURES, *rows.values(), strict=True))[1:]:
         bars.append(f'<text class="title" x="10" y="{y}">{title}</text>')
-        for name, value in zip(rows, values, strict=True):
-            y += 22
-            width, kind = max(value / max(values) * 440, 1), "bar" if name != next(iter(rows)) else "bar ours"
-            bars.append(
-                BAR.format(y=y, top=y - 13, name=name, kind=kind, width=width, end=228 + width, value=digits(value))
-            )
+        for number, (name, figure) in enumerate(zip(rows, figures, strict=True)):
+            y, width = y + 22, max(figure / max(figures) * 440, 1)
+            bars += [
+                f'<text x="210" y="{y + 1}" text-anchor="end">{name}</text>',
+                f'<rect class="bar{"" if number else " ours"}" x="220" y="{y - 12}" width="{width:.0f}" height="16" rx="2"/>',
+                f'<text x="{228 + width:.0f}" y="{y + 1}">{digits(figure)}</text>',
+            ]
         y += 40
-    return CHART.format(height=y - 20, bars="\n".join(bars))
+    title = "<title>pollo-webhook compared with other implementations: less is better</title>"
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 760 {y - 20}" role="img">'
+    return "\n".join([head, title, STYLE, *bars, "</svg>\n"])
 
 
-def digits(value):
-    return f"{value:.1f}" if value < 100 else f"{value:.0f}"
+def digits(figure):
+    return f"{figure:.1f}" if figure < 100 else f"{figure:.0f}"
 
 
 def output(*command):
@@ -106,35 +93,38 @@ def output(*command):
 
 
 def main():
+    python, handler = CHECKOUT / ".tools/emulators/bin/python", CHECKOUT / "benches/python/handler.py"
     peers = {
-        "pollo-webhook": [OURS],
-        "plain Rust": [PLAIN],
-        f"Node {output('node', '--version').lstrip('v')}, AWS SDK 3": ["node", TARGET / "node/handler.mjs"],
-        f"Python {platform.python_version()}, boto3": [PYTHON, HANDLER],
+        "pollo-webhook": [CHECKOUT / "target/release/pollo-webhook"],
+        "plain Rust": [CHECKOUT / "target/release/plain"],
+        f"Node {output('node', '--version').lstrip('v')}, AWS SDK 3": [
+            "node",
+            "--no-warnings",
+            CHECKOUT / "target/node/handler.mjs",
+        ],
+        f"Python {platform.python_version()}, boto3": [python, handler],
     }
-    runs = {name: [] for name in peers}
     # The first round warms up the machine.
-    for number in range(1 + STARTS):
-        print(f"\rround {number} of {STARTS}", end="", flush=True)
-        for name, command in peers.items():
-            runs[name].append(measure(*command))
-    rows = {name: [median(values[1:]) for values in zip(*figures, strict=True)] for name, figures in runs.items()}
-    processor = re.search(r"^model name\s*: (.+)", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    section = SECTION.format(
-        date=datetime.date.today(),
-        commit=output("git", "rev-parse", "--short", "HEAD"),
-        cores=os.cpu_count(),
-        processor=processor[1] if processor else "an unknown processor",
-        system=f"{platform.system()} {platform.release()}",
-        starts=STARTS,
-        table=table(rows),
-        ours=OURS.stat().st_size / 1e6,
-        plain=PLAIN.stat().st_size / 1e6,
-    )
+    rounds = [[measure(*command) for command in peers.values()] for _ in range(1 + STARTS)][1:]
+    medians = [[median(figures) for figures in zip(*starts, strict=True)] for starts in zip(*rounds, strict=True)]
+    rows = dict(zip(peers, medians, strict=True))
     (CHECKOUT / "docs/benchmark.svg").write_text(chart(rows))
+
+    processor = re.search("model name\\s*: (.+)", Path("/proc/cpuinfo").read_text())
+    machine = (
+        f"{os.cpu_count()} cores of {processor[1] if processor else platform.machine()}, Linux {platform.release()}"
+    )
+    section = f"""
+Made by `make bench` on {datetime.date.today()} at commit {output("git", "rev-parse", "--short", "HEAD")}, on {machine}:
+medians of {STARTS} starts of each, in turn. SNS runs on the same machine, over TLS, and responds at once. The processor
+time is that of the function's process. See [what the harness does not model](#what-the-harness-does-not-model).
+
+{table(rows)}
+"""
     page = CHECKOUT / "docs/performance.md"
-    between = r"(<!-- make bench writes from here -->\n).*(<!-- to here -->)"
-    page.write_text(re.sub(between, lambda marker: marker[1] + section + marker[2], page.read_text(), flags=re.DOTALL))
+    before, begin, rest = page.read_text().partition("<!-- make bench writes from here -->\n")
+    _, end, after = rest.partition("<!-- to here -->")
+    page.write_text(before + begin + section + end + after)
     print(section)
 
 

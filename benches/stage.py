@@ -21,10 +21,6 @@ PATIENCE_SECONDS = 60
 TRUST = ("SSL_CERT_FILE", "AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
 
 PUBLISHED = b"<PublishResponse><PublishResult><MessageId>m</MessageId></PublishResult></PublishResponse>"
-EVENT_HEADERS = {
-    "Lambda-Runtime-Aws-Request-Id": "5b3f4f0e-0000-4000-8000-000000000000",
-    "Lambda-Runtime-Deadline-Ms": "9999999999999",
-}
 
 
 def event(name):
@@ -41,17 +37,17 @@ class Function(contextlib.ExitStack):
 
     def __init__(self, *command, trust=TRUST, **variables):
         super().__init__()
-        authority = trustme.CA()
-        self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert(ADDRESS).configure_cert(self.tls)
         self.selector = self.enter_context(selectors.DefaultSelector())
         self.api, self.sns = [self.enter_context(socket.create_server((ADDRESS, 0))) for _ in range(2)]
         for listening in (self.api, self.sns):
             self.selector.register(listening, selectors.EVENT_READ)
-        # None of this machine's other variables, which can name roots or a proxy.
-        environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ} | settings()
-        environment |= dict.fromkeys(trust, self.enter_context(authority.cert_pem.tempfile()))
+        authority = trustme.CA()
+        self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert(ADDRESS).configure_cert(self.tls)
+        certificate = self.enter_context(authority.cert_pem.tempfile())
+        environment = settings() | dict.fromkeys(trust, certificate) | variables
         environment |= {
+            "PATH": os.environ["PATH"],
             "AWS_LAMBDA_RUNTIME_API": f"{ADDRESS}:{self.api.getsockname()[1]}",
             "AWS_ENDPOINT_URL_SNS": f"https://{ADDRESS}:{self.sns.getsockname()[1]}",
             "AWS_LAMBDA_FUNCTION_NAME": "pollo-webhook",
@@ -60,13 +56,10 @@ class Function(contextlib.ExitStack):
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_SESSION_TOKEN": "local",
         }
-        self.published = 0
+        self.started = time.perf_counter()
+        self.process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, close_fds=False)
         # The connection on which the function waits for an event.
         self.waiting = None
-        self.started = time.perf_counter()
-        self.process = subprocess.Popen(
-            command, env=environment | variables, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, close_fds=False
-        )
 
     def __exit__(self, *raised):
         self.process.kill()
@@ -79,11 +72,13 @@ class Function(contextlib.ExitStack):
 
     def invoke(self, event, status, **headers):
         """Sends `event` once the function asks for one. Raises unless the function responds with `status`."""
+        headers |= {"Lambda-Runtime-Aws-Request-Id": "5b3f4f0e-0000-4000-8000-000000000000"}
+        headers |= {"Lambda-Runtime-Deadline-Ms": "9999999999999"}
         self.wait_until_ready()
-        self.waiting.sendall(response(json.dumps(event).encode(), **EVENT_HEADERS, **headers))
+        self.waiting.sendall(response(json.dumps(event).encode(), headers))
         self.waiting = None
         connection, body = self.next_call("/response")
-        connection.sendall(response(b""))
+        connection.sendall(response(b"", {}))
         if json.loads(body)["statusCode"] != status:
             raise SystemExit(f"Instead of a response with status {status}: {body}")
 
@@ -96,8 +91,7 @@ class Function(contextlib.ExitStack):
                 elif not (request := read_request(key.data)):
                     self.selector.unregister(key.fileobj)
                 elif isinstance(key.fileobj, ssl.SSLSocket):
-                    self.published += b"Action=Publish&" in request[1]
-                    key.fileobj.sendall(response(PUBLISHED))
+                    key.fileobj.sendall(response(PUBLISHED, {}))
                 elif request[0].endswith(expected):
                     return key.fileobj, request[1]
                 else:
@@ -120,10 +114,9 @@ class Function(contextlib.ExitStack):
         """Those for which Linux read no file: the tenth field, after a name that can contain blanks."""
         return int(Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(") ")[2].split()[7])
 
-    def processor_nanoseconds(self):
-        return sum(
-            int(file.read_text().split()[0]) for file in Path(f"/proc/{self.process.pid}").glob("task/*/schedstat")
-        )
+    def processor_microseconds(self):
+        tasks = Path(f"/proc/{self.process.pid}/task").glob("*/schedstat")
+        return sum(int(task.read_text().split()[0]) for task in tasks) / 1000
 
 
 def read_request(file):
@@ -136,6 +129,6 @@ def read_request(file):
     return (first.split()[1].decode(), file.read(length)) if first else None
 
 
-def response(body, **headers):
+def response(body, headers):
     lines = ["HTTP/1.1 200 OK", *map(": ".join, headers.items()), f"Content-Length: {len(body)}", "", ""]
     return "\r\n".join(lines).encode() + body
