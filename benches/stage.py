@@ -96,7 +96,8 @@ class Function(contextlib.ExitStack):
                     return key.fileobj, request[1]
                 else:
                     raise SystemExit(f"Instead of a call of {expected}: {request}")
-        raise SystemExit(f"The function has called nothing for {PATIENCE_SECONDS} seconds.")
+        ended = self.process.poll()
+        raise SystemExit(f"No call of the function for {PATIENCE_SECONDS} seconds. Its exit status: {ended}")
 
     def accept(self, listening):
         connection, _ = listening.accept()
