@@ -87,7 +87,7 @@ impl Function {
         }
         let log = Log::default();
         let start = Instant::now();
-        let response = self.handler.handle_at(&request, now()).with_subscriber(subscriber(log.clone()));
+        let response = self.handler.handle(&request, now()).with_subscriber(subscriber(log.clone()));
         let (parts, body) = response.await.into_parts();
         let took = start.elapsed();
 
@@ -109,14 +109,6 @@ impl Function {
         assert_eq!(parts.status != 200, body["error"].is_string());
         assert_eq!(parts.headers["content-type"], "application/json");
         Response { status: parts.status.as_u16(), headers: parts.headers, body, log, took }
-    }
-
-    /// Sends `event` at the current time. Returns the status of the response.
-    ///
-    /// The subscriber is needed: without one, `tracing` can disable the log line for other threads too.
-    pub async fn receive_now(&self, event: &Value) -> u16 {
-        let request = lambda_http::request::from_str(&event.to_string()).unwrap();
-        self.handler.handle(&request).with_subscriber(subscriber(Log::default())).await.status().as_u16()
     }
 }
 

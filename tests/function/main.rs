@@ -6,7 +6,6 @@ mod authentic;
 mod events;
 mod failures;
 mod function;
-mod log_lines;
 mod pollo;
 mod properties;
 mod responses;
