@@ -37,12 +37,10 @@ def measure(*command):
         ready = time.perf_counter()
         function.invoke(event("succeed"), 200)
         responded = time.perf_counter()
+        webhook = processor_time(function, event("succeed"), 200)
+        forged = processor_time(function, event("wrong-signature"), 401)
         milliseconds = [(moment - function.started) * 1000 for moment in (ready, responded)]
-        warm = [
-            processor_time(function, event(name), status)
-            for name, status in (("succeed", 200), ("wrong-signature", 401))
-        ]
-        return *milliseconds, *warm, function.memory("VmHWM") / 1024
+        return *milliseconds, webhook, forged, function.memory("VmHWM") / 1024
 
 
 def processor_time(function, event, status):
@@ -93,15 +91,12 @@ def output(*command):
 
 
 def main():
+    target, node = CHECKOUT / "target", output("node", "--version").lstrip("v")
     python, handler = CHECKOUT / ".tools/emulators/bin/python", CHECKOUT / "benches/python/handler.py"
     peers = {
-        "pollo-webhook": [CHECKOUT / "target/release/pollo-webhook"],
-        "plain Rust": [CHECKOUT / "target/release/plain"],
-        f"Node {output('node', '--version').lstrip('v')}, AWS SDK 3": [
-            "node",
-            "--no-warnings",
-            CHECKOUT / "target/node/handler.mjs",
-        ],
+        "pollo-webhook": [target / "release/pollo-webhook"],
+        "plain Rust": [target / "release/plain"],
+        f"Node {node}, AWS SDK 3": ["node", "--no-warnings", target / "node/handler.mjs"],
         f"Python {platform.python_version()}, boto3": [python, handler],
     }
     # The first round warms up the machine.
@@ -110,10 +105,8 @@ def main():
     rows = dict(zip(peers, medians, strict=True))
     (CHECKOUT / "docs/benchmark.svg").write_text(chart(rows))
 
-    processor = re.search("model name\\s*: (.+)", Path("/proc/cpuinfo").read_text())
-    machine = (
-        f"{os.cpu_count()} cores of {processor[1] if processor else platform.machine()}, Linux {platform.release()}"
-    )
+    cpu = re.search("model name\\s*: (.+)", Path("/proc/cpuinfo").read_text())
+    machine = f"{os.cpu_count()} cores of {cpu[1] if cpu else platform.machine()}, Linux {platform.release()}"
     section = f"""
 Made by `make bench` on {datetime.date.today()} at commit {output("git", "rev-parse", "--short", "HEAD")}, on {machine}:
 medians of {STARTS} starts of each, in turn. SNS runs on the same machine, over TLS, and responds at once. The processor
