@@ -15,6 +15,7 @@ import pytest
 import trustme
 
 from tests.stack.journey import AWS, CHECKOUT, Journey
+from tools.package import archive_path
 
 ADDRESS, REGION = "127.0.0.1", "us-east-1"
 MINISTACK = CHECKOUT / ".tools" / "aws" / "bin" / "ministack"
@@ -31,8 +32,8 @@ Manager and KMS. Type yes to begin: """
 
 
 @pytest.fixture(scope="session")
-def account(tmp_path_factory):
-    """Sets the environment of the clients of AWS."""
+def isolated(tmp_path_factory):
+    """The environment of AWS's clients. Replaces the fixture of tests/conftest.py, which takes AWS's variables away."""
     if AWS:
         yield
         return
@@ -51,6 +52,7 @@ def account(tmp_path_factory):
     emulator |= {"USE_SSL": "1", "MINISTACK_SSL_CERT": str(certificate), "MINISTACK_SSL_KEY": str(certificate)}
     emulator |= {"SSL_CERT_FILE": str(authority), **clients}
     clients |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": REGION}
+    clients |= {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull, "NO_PROXY": ADDRESS}
     with contextlib.ExitStack() as cleanup:
         log = cleanup.enter_context((folder / "log").open("w"))
         started = {"env": emulator, "stdout": log, "stderr": log, "start_new_session": True}
@@ -58,6 +60,8 @@ def account(tmp_path_factory):
         # With the functions that it runs.
         cleanup.callback(os.killpg, process.pid, signal.SIGKILL)
         patch = cleanup.enter_context(pytest.MonkeyPatch.context())
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            patch.delenv(name)
         for name, value in clients.items():
             patch.setenv(name, value)
         deadline = time.monotonic() + 60
@@ -68,11 +72,10 @@ def account(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def journey(account, tmp_path_factory, request):
+def journey(isolated, tmp_path_factory, request):
     """The stacks of this run. Whatever fails, they are deleted at the end."""
     folder = tmp_path_factory.mktemp("package")
-    [package] = (CHECKOUT / "target" / "package").glob(f"*-{os.environ.get('ARCH', 'x86_64')}.zip")
-    with zipfile.ZipFile(package) as archive:
+    with zipfile.ZipFile(archive_path(os.environ.get("ARCH", "x86_64"))) as archive:
         archive.extractall(folder)
     [unpacked] = folder.iterdir()
     journey = Journey(f"pollo-test-{secrets.token_hex(4)}", unpacked)

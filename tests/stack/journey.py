@@ -139,8 +139,10 @@ class Stack:
         deny = {"Effect": "Deny", "Principal": "*", "Action": "sns:Publish", "Resource": topic}
         broken = json.dumps({"Version": "2012-10-17", "Statement": [deny]})
         sns.set_topic_attributes(TopicArn=topic, AttributeName="Policy", AttributeValue=broken)
-        yield
-        sns.set_topic_attributes(TopicArn=topic, AttributeName="Policy", AttributeValue=working)
+        try:
+            yield
+        finally:
+            sns.set_topic_attributes(TopicArn=topic, AttributeName="Policy", AttributeValue=working)
 
     def operate(self, command, key, **variables):
         """Runs a command of the release. Returns its exit status and its output."""
