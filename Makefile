@@ -15,6 +15,7 @@ help:
 	@echo '  make lint       checks the code, the documentation, the workflows and the dependencies'
 	@echo '  make template   checks the templates: SAM, linters, permissions and policies'
 	@echo '  make stack      deploys the package to an emulator of AWS, tests and deletes it'
+	@echo '                  (ON=aws does so in your account, after it has asked)'
 	@echo '  make guard      compares instructions, size and memory of the binary with ceilings'
 	@echo '  make fuzz       compares the function with a second implementation for random input'
 	@echo '                  (SECONDS=600 runs longer, TARGET=event runs one target)'
@@ -67,8 +68,8 @@ template: python
 
 .PHONY: stack
 stack: package
-	@$(PYTHON) tools/install.py emulators aws
-	ARCH=$(ARCH) .tools/sam/bin/python -m pytest -m stack -n 4 --dist loadfile tests/stack
+	@$(PYTHON) tools/install.py emulators aws operate
+	ARCH=$(ARCH) .tools/sam/bin/python -m pytest tests/stack
 	FUNCTION_BINARY=$(CURDIR)/target/package/$(ARCH)/bootstrap .tools/emulators/bin/python -m pytest tests/end_to_end
 
 ARCH ?= x86_64
