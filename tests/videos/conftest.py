@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import os
 import uuid
 
 import boto3
@@ -19,8 +18,8 @@ SIGNED = "?Signature=c2VjcmV0"
 
 
 @pytest.fixture(scope="session")
-def authority(tmp_path_factory):
-    """A certificate authority: its file, and the file with the key and the certificate of its hosts."""
+def certificates(tmp_path_factory):
+    """The files of a certificate authority, and of the key and the certificate of the hosts."""
     authority, folder = trustme.CA(), tmp_path_factory.mktemp("certificates")
     authority.cert_pem.write_to_path(folder / "authority.pem")
     hosts = authority.issue_cert("pollo.ai", "cdn.example")
@@ -29,8 +28,8 @@ def authority(tmp_path_factory):
 
 
 @pytest.fixture
-def pollo(authority):
-    with fake.pollo(authority[1:]) as double:
+def pollo(certificates):
+    with fake.pollo(certificates[1:]) as double:
         double.url = "https://cdn.example"
         yield double
 
@@ -39,35 +38,31 @@ def pollo(authority):
 def internet(pollo, monkeypatch):
     internet = Internet(monkeypatch.setattr, pollo.port)
     yield internet
-    assert internet.plain == [], "nothing leaves in plain text"
+    assert internet.plain == []
 
 
 class Subscriber:
-    def __init__(self, moto_url, authority, patch):
-        for name, value in {
-            "AWS_ENDPOINT_URL": moto_url,
-            "AWS_ACCESS_KEY_ID": "local",
-            "AWS_SECRET_ACCESS_KEY": "local",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "SSL_CERT_FILE": str(authority),
-            "MAX_BYTES": str(len(VIDEO)),
-            "RETRY_SECONDS": "60",
-            "BUCKET": uuid.uuid4().hex,
-        }.items():
-            patch.setenv(name, value)
+    seconds = 60
+
+    def __init__(self, patch, **environment):
+        self.patch, self.bucket = patch, uuid.uuid4().hex
+        for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]:
+            patch.setenv(name, "local")
+        self.configure(AWS_DEFAULT_REGION="us-east-1", **environment)
         self.s3, self.sqs, self.secrets = [boto3.client(name) for name in ["s3", "sqs", "secretsmanager"]]
-        self.bucket, self.patch, self.seconds = os.environ["BUCKET"], patch, 60
         self.s3.create_bucket(Bucket=self.bucket)
-        # Keeps what a second upload of an object would replace.
+        # Keeps what another upload of an object would replace.
         self.s3.put_bucket_versioning(Bucket=self.bucket, VersioningConfiguration={"Status": "Enabled"})
-        patch.setenv("QUEUE_URL", self.sqs.create_queue(QueueName=self.bucket)["QueueUrl"])
+        self.queue = self.sqs.create_queue(QueueName=self.bucket)["QueueUrl"]
         self.secret = self.secrets.create_secret(Name=self.bucket, SecretString="key-1\n")["ARN"]
-        self.configure(API_KEY_SECRET_ARN=self.secret)
+        self.configure(BUCKET=self.bucket, QUEUE_URL=self.queue, API_KEY_SECRET_ARN=self.secret)
+        self.load()
 
     def configure(self, **environment):
-        """Loads the function with this environment."""
         for name, value in environment.items():
-            self.patch.setenv(name, value)
+            self.patch.setenv(name, str(value))
+
+    def load(self):
         specification = importlib.util.spec_from_file_location("store_videos", SOURCE)
         self.module = importlib.util.module_from_spec(specification)
         specification.loader.exec_module(self.module)
@@ -76,28 +71,29 @@ class Subscriber:
         # The function reserves 30 seconds.
         return (self.seconds + 30) * 1000
 
-    def record(self, body, attempt=1):
-        self.sqs.send_message(QueueUrl=os.environ["QUEUE_URL"], MessageBody=body)
-        [message] = self.sqs.receive_message(QueueUrl=os.environ["QUEUE_URL"])["Messages"]
+    def record(self, body, attempt=1, kind=""):
+        self.sqs.send_message(QueueUrl=self.queue, MessageBody=body)
+        [message] = self.sqs.receive_message(QueueUrl=self.queue)["Messages"]
         return {
             "messageId": message["MessageId"],
             "receiptHandle": message["ReceiptHandle"],
             "body": body,
             "attributes": {"ApproximateReceiveCount": str(attempt)},
-            "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:videos",
+            "eventSourceARN": f"arn:aws:sqs:us-east-1:123456789012:videos{kind}",
         }
 
     def objects(self):
         """The content of each object. Each was stored once, and no upload is unfinished."""
-        versions = [version["Key"] for version in self.s3.list_object_versions(Bucket=self.bucket).get("Versions", [])]
-        assert len(set(versions)) == len(versions)
+        keys = [version["Key"] for version in self.s3.list_object_versions(Bucket=self.bucket).get("Versions", [])]
+        assert sorted(set(keys)) == sorted(keys)
         assert "Uploads" not in self.s3.list_multipart_uploads(Bucket=self.bucket)
-        return {key: self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read() for key in versions}
+        return {key: self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read() for key in keys}
 
 
 @pytest.fixture
-def subscriber(moto_url, authority, internet, monkeypatch):
-    return Subscriber(moto_url, authority[0], monkeypatch)
+def subscriber(moto_url, certificates, internet, monkeypatch):
+    environment = {"MAX_BYTES": len(VIDEO), "RETRY_SECONDS": 60, "SSL_CERT_FILE": certificates[0]}
+    return Subscriber(monkeypatch, AWS_ENDPOINT_URL=moto_url, **environment)
 
 
 @pytest.fixture
@@ -109,8 +105,7 @@ def receives(subscriber, capsys, caplog):
         record = subscriber.record(body, attempt)
         response = subscriber.module.handler({"Records": [record]}, subscriber)
         printed = capsys.readouterr().out
-        for secret in [SIGNED[1:], "key-"]:
-            assert secret not in printed + caplog.text
+        assert SIGNED[1:] not in printed + caplog.text and "key-" not in printed + caplog.text
         line = json.loads(printed)
         failed = [{"itemIdentifier": record["messageId"]}] if line["result"] == "retry" else []
         assert response == {"batchItemFailures": failed}

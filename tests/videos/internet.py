@@ -1,71 +1,55 @@
-"""The hosts that the function reaches: servers of this machine that appear under public names and addresses."""
+"""Hosts with public names and addresses, which are servers of this machine."""
 
-import contextlib
 import socket
-import threading
 
 from local.emulators import ADDRESS
 
 
 class Internet:
-    """Replaces the lookup of names, and the addresses of connections to port 443. Nothing leaves the machine.
-
-    `patch` is `setattr` or that of a monkeypatch.
-    """
+    """Replaces the lookup of names and the connections to port 443. `patch` is setattr, or a monkeypatch's."""
 
     def __init__(self, patch, port):
-        # The addresses of each host, and the port of the server at each address. None is a dead address.
-        self.hosts, self.servers = {"pollo.ai": ["8.8.8.8"], "cdn.example": ["9.9.9.9"]}, {"8.8.8.8": port, "9.9.9.9": port}
-        self.plain, self.peers = [], {}
-        lookup, connect, peer = socket.getaddrinfo, socket.socket.connect, socket.socket.getpeername
+        # The addresses of each name, and the port of the server at each address.
+        self.names = {"pollo.ai": ["8.8.8.8"], "cdn.example": ["9.9.9.9"]}
+        self.servers = {"8.8.8.8": port, "9.9.9.9": port}
+        self.peers, self.plain = {}, []
+        lookup, connect, getpeername, send, sendall = (
+            socket.getaddrinfo,
+            *[getattr(socket.socket, name) for name in ["connect", "getpeername", "send", "sendall"]],
+        )
 
-        def resolves(host, port, *arguments, **options):
-            if host not in self.hosts:
-                return lookup(host, port, *arguments, **options)
-            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in self.hosts[host]]
+        def found(name, port, *arguments, **options):
+            if name not in self.names:
+                return lookup(name, port, *arguments, **options)
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in self.names[name]]
 
-        def connects(connection, address):
+        def connected(client, address):
             if address[1] != 443:
-                assert address[0] == ADDRESS, address
-                return connect(connection, address)
-            if not self.servers.get(address[0]):
+                assert address[0] == ADDRESS, "nothing leaves this machine"
+                return connect(client, address)
+            if address[0] not in self.servers:
                 raise TimeoutError("timed out")
-            connect(connection, (ADDRESS, self.servers[address[0]]))
-            self.peers[connection.getsockname()] = address
+            connect(client, (ADDRESS, self.servers[address[0]]))
+            self.peers[client.getsockname()] = address
 
-        def peer_of(connection):
-            real = peer(connection)
-            return self.peers.get(connection.getsockname(), real) if real[1] in self.servers.values() else real
+        def peer(client):
+            real = getpeername(client)
+            return self.peers.get(client.getsockname(), real) if real[1] in self.servers.values() else real
 
-        def records(name):
-            send = getattr(socket.socket, name)
+        def recorded(send):
+            def recorded(client, data, *flags):
+                if getpeername(client)[1] in self.servers.values():
+                    self.plain.append(bytes(data))
+                return send(client, data, *flags)
 
-            def sends(connection, data, *flags):
-                with contextlib.suppress(OSError):
-                    if peer(connection)[1] in self.servers.values():
-                        self.plain.append(bytes(data))
-                return send(connection, data, *flags)
+            return recorded
 
-            patch(socket.socket, name, sends)
-
-        patch(socket, "getaddrinfo", resolves)
-        patch(socket.socket, "connect", connects)
-        patch(socket.socket, "getpeername", peer_of)
-        # ssl.SSLSocket calls these only for what it does not encrypt.
-        records("send")
-        records("sendall")
-
-
-@contextlib.contextmanager
-def listener(serve):
-    """The port of a server that calls `serve` with its first connection, before any TLS."""
-    with socket.create_server((ADDRESS, 0)) as server:
-
-        def accept():
-            with contextlib.suppress(OSError), server.accept()[0] as connection:
-                serve(connection)
-
-        thread = threading.Thread(target=accept, daemon=True)
-        thread.start()
-        yield server.getsockname()[1]
-        thread.join(1)
+        patch(socket, "getaddrinfo", found)
+        # ssl.SSLSocket calls the last two for what it does not encrypt.
+        for name, method in {
+            "connect": connected,
+            "getpeername": peer,
+            "send": recorded(send),
+            "sendall": recorded(sendall),
+        }.items():
+            patch(socket.socket, name, method)

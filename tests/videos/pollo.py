@@ -7,39 +7,36 @@ import ssl
 import threading
 import time
 
-from local.emulators import ADDRESS, PATIENCE
+from local.emulators import ADDRESS
 
 
 class Pollo:
     """Has responses for each path: one for each request, and the last one for all further requests."""
 
     def __init__(self, port):
-        self.url, self.port, self.responses = f"https://localhost:{port}", port, {}
-        # Host and path of each request, and its headers.
-        self.requests, self.headers = [], []
+        self.url, self.port, self.responses, self.requests = f"https://localhost:{port}", port, {}, []
 
     def responds(self, path, *responses):
         self.responses[path.partition("?")[0]] = list(responses)
         return self.url + path
 
-    def respond(self, handler):
-        self.requests.append(handler.headers["Host"] + handler.path)
-        self.headers.append(handler.headers)
-        responses = self.responses.get(handler.path.partition("?")[0]) or [sends(404, b'{"code":"NOT_FOUND"}')]
-        (responses.pop(0) if len(responses) > 1 else responses[0])(handler)
+    def respond(self, request):
+        self.requests.append((request.headers["Host"] + request.path, request.headers["x-api-key"]))
+        assert request.headers["User-Agent"] == "pollo-webhook"
+        responses = self.responses.get(request.path.partition("?")[0], [sends(404, b"{}")])
+        (responses.pop(0) if len(responses) > 1 else responses[0])(request)
 
 
 def sends(status, body=b"", **headers):
     """A response. `headers` can replace its Content-Length, and None omits it."""
-    headers = {"Content_Length": len(body), **headers}
 
-    def respond(handler):
-        handler.send_response(status)
-        for name, value in headers.items():
+    def respond(request):
+        request.send_response(status)
+        for name, value in {"Content_Length": len(body), **headers}.items():
             if value is not None:
-                handler.send_header(name.replace("_", "-"), str(value))
-        handler.end_headers()
-        handler.wfile.write(body)
+                request.send_header(name.replace("_", "-"), str(value))
+        request.end_headers()
+        request.wfile.write(body)
 
     return respond
 
@@ -54,27 +51,24 @@ def reports(*generations, wrapped=False):
 
 
 class Repeats:
-    """Sends `start`, and then `part` until the client leaves. Counts the sent bytes."""
+    """Sends `start`, and then `part` until the client leaves, at most 64 MiB or for a minute."""
 
     def __init__(self, start, part, pause=0):
-        self.start, self.part, self.pause = start, part, pause
-        self.sent, self.left = 0, threading.Event()
+        self.start, self.part, self.pause, self.client_left = start, part, pause, threading.Event()
 
-    def __call__(self, handler):
-        end = time.monotonic() + PATIENCE
+    def __call__(self, request):
         try:
-            handler.wfile.write(self.start)
-            while time.monotonic() < end:
-                handler.wfile.write(self.part)
-                self.sent += len(self.part)
+            request.wfile.write(self.start)
+            for _ in range(1200 if self.pause else 2**26 // len(self.part)):
+                request.wfile.write(self.part)
                 time.sleep(self.pause)
         except OSError:
-            self.left.set()
+            self.client_left.set()
 
 
 @contextlib.contextmanager
 def pollo(certificate):
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Request(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self):
@@ -86,7 +80,7 @@ def pollo(certificate):
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*certificate)
-    with http.server.ThreadingHTTPServer((ADDRESS, 0), Handler) as server:
+    with http.server.ThreadingHTTPServer((ADDRESS, 0), Request) as server:
         server.daemon_threads = True
         server.socket = context.wrap_socket(server.socket, server_side=True)
         double = Pollo(server.server_port)

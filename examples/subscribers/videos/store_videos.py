@@ -19,9 +19,8 @@ from botocore.config import Config
 API = "https://pollo.ai/api/platform"
 API_KEY_SECRET_ARN, BUCKET, QUEUE = [os.environ[name] for name in ["API_KEY_SECRET_ARN", "BUCKET", "QUEUE_URL"]]
 MAX_BYTES, RETRY_SECONDS = [int(os.environ[name]) for name in ["MAX_BYTES", "RETRY_SECONDS"]]
-# The longest wait for a host, and the reserve at the end of the invocation to clean up, log and respond.
-READ_SECONDS, SPARE_SECONDS = 20, 30
-PART = 8 * 1024 * 1024
+# The longest wait for a host, the reserve at the end of an invocation to clean up, log and respond, and a part of a file.
+READ_SECONDS, SPARE_SECONDS, PART = 20, 30, 8 * 1024 * 1024
 # IPv4 multicast, and the IPv6 addresses that can contain a private IPv4 address or are not in use.
 NOT_PUBLIC = [ipaddress.ip_network(text) for text in ["224.0.0.0/4", "2002::/16", "::/3", "4000::/2", "8000::/1"]]
 TLS = ssl.create_default_context()
@@ -62,7 +61,7 @@ class Socket(ssl.SSLSocket):
         """Limits the time from the first to the last byte of the next handshake or read."""
         seconds = min(Socket.deadline - time.monotonic(), READ_SECONDS)
         if seconds <= 0 or Socket.most_bytes < 0:
-            raise Failure("a response takes too long or has too many bytes")
+            raise Failure("the time is up, or a response has too many bytes")
         self.settimeout(seconds)
 
 
@@ -117,9 +116,9 @@ class Download:
 
     def __init__(self, response):
         self.response, self.received, self.expected = response, 0, response.length_remaining
-        encodings = [response.headers.get(f"{kind}-Encoding", "").lower() for kind in ["Content", "Transfer"]]
+        coded, chunks = [response.headers.get(f"{what}-Encoding", "").lower() for what in ["Content", "Transfer"]]
         # Without a length, a body ends with the connection, which can also break.
-        if encodings not in (["", "chunked"], ["", ""]) or (self.expected is None and not encodings[1]):
+        if coded not in ("", "identity") or chunks not in ("", "chunked") or not (chunks or self.expected is not None):
             raise Failure("a file comes encoded or without its length")
 
     def read(self, size=PART):
