@@ -44,25 +44,19 @@ def internet(pollo, monkeypatch):
 class Subscriber:
     seconds = 60
 
-    def __init__(self, patch, **environment):
+    def __init__(self, patch):
         self.patch, self.bucket = patch, uuid.uuid4().hex
-        for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]:
-            patch.setenv(name, "local")
-        self.configure(AWS_DEFAULT_REGION="us-east-1", **environment)
         self.s3, self.sqs, self.secrets = [boto3.client(name) for name in ["s3", "sqs", "secretsmanager"]]
         self.s3.create_bucket(Bucket=self.bucket)
         # Keeps what another upload of an object would replace.
         self.s3.put_bucket_versioning(Bucket=self.bucket, VersioningConfiguration={"Status": "Enabled"})
         self.queue = self.sqs.create_queue(QueueName=self.bucket)["QueueUrl"]
         self.secret = self.secrets.create_secret(Name=self.bucket, SecretString="key-1\n")["ARN"]
-        self.configure(BUCKET=self.bucket, QUEUE_URL=self.queue, API_KEY_SECRET_ARN=self.secret)
-        self.load()
+        self.load(BUCKET=self.bucket, QUEUE_URL=self.queue, API_KEY_SECRET_ARN=self.secret)
 
-    def configure(self, **environment):
+    def load(self, **environment):
         for name, value in environment.items():
-            self.patch.setenv(name, str(value))
-
-    def load(self):
+            self.patch.setenv(name, value)
         specification = importlib.util.spec_from_file_location("store_videos", SOURCE)
         self.module = importlib.util.module_from_spec(specification)
         specification.loader.exec_module(self.module)
@@ -85,15 +79,21 @@ class Subscriber:
     def objects(self):
         """The content of each object. Each was stored once, and no upload is unfinished."""
         keys = [version["Key"] for version in self.s3.list_object_versions(Bucket=self.bucket).get("Versions", [])]
-        assert sorted(set(keys)) == sorted(keys)
+        assert len(set(keys)) == len(keys)
         assert "Uploads" not in self.s3.list_multipart_uploads(Bucket=self.bucket)
         return {key: self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read() for key in keys}
 
 
 @pytest.fixture
 def subscriber(moto_url, certificates, internet, monkeypatch):
-    environment = {"MAX_BYTES": len(VIDEO), "RETRY_SECONDS": 60, "SSL_CERT_FILE": certificates[0]}
-    return Subscriber(monkeypatch, AWS_ENDPOINT_URL=moto_url, **environment)
+    for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]:
+        monkeypatch.setenv(name, "local")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", moto_url)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates[0]))
+    monkeypatch.setenv("MAX_BYTES", str(len(VIDEO)))
+    monkeypatch.setenv("RETRY_SECONDS", "60")
+    return Subscriber(monkeypatch)
 
 
 @pytest.fixture

@@ -1,22 +1,20 @@
 """Hosts with public names and addresses, which are servers of this machine."""
 
 import socket
+import threading
 
 from local.emulators import ADDRESS
 
 
 class Internet:
-    """Replaces the lookup of names and the connections to port 443. `patch` is setattr, or a monkeypatch's."""
+    """Replaces the lookup of names and the connections to port 443."""
 
     def __init__(self, patch, port):
         # The addresses of each name, and the port of the server at each address.
         self.names = {"pollo.ai": ["8.8.8.8"], "cdn.example": ["9.9.9.9"]}
         self.servers = {"8.8.8.8": port, "9.9.9.9": port}
         self.peers, self.plain = {}, []
-        lookup, connect, getpeername, send, sendall = (
-            socket.getaddrinfo,
-            *[getattr(socket.socket, name) for name in ["connect", "getpeername", "send", "sendall"]],
-        )
+        lookup, connect, getpeername = socket.getaddrinfo, socket.socket.connect, socket.socket.getpeername
 
         def found(name, port, *arguments, **options):
             if name not in self.names:
@@ -45,11 +43,19 @@ class Internet:
             return recorded
 
         patch(socket, "getaddrinfo", found)
-        # ssl.SSLSocket calls the last two for what it does not encrypt.
-        for name, method in {
-            "connect": connected,
-            "getpeername": peer,
-            "send": recorded(send),
-            "sendall": recorded(sendall),
-        }.items():
-            patch(socket.socket, name, method)
+        patch(socket.socket, "connect", connected)
+        patch(socket.socket, "getpeername", peer)
+        # ssl.SSLSocket calls these for what it does not encrypt.
+        for name in ["send", "sendall"]:
+            patch(socket.socket, name, recorded(getattr(socket.socket, name)))
+
+    def listens(self, address, serve):
+        """A server of cdn.example that passes its first connection to `serve`, without TLS."""
+
+        def accept():
+            with server, server.accept()[0] as connection:
+                serve(connection.makefile("rwb", 0))
+
+        server = socket.create_server((ADDRESS, 0))
+        self.names["cdn.example"], self.servers[address] = [address], server.getsockname()[1]
+        threading.Thread(target=accept, daemon=True).start()

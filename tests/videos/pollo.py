@@ -54,13 +54,14 @@ class Repeats:
     """Sends `start`, and then `part` until the client leaves, at most 64 MiB or for a minute."""
 
     def __init__(self, start, part, pause=0):
-        self.start, self.part, self.pause, self.client_left = start, part, pause, threading.Event()
+        self.start, self.part, self.pause, self.sent, self.client_left = start, part, pause, 0, threading.Event()
 
     def __call__(self, request):
+        output = getattr(request, "wfile", request)
         try:
-            request.wfile.write(self.start)
+            output.write(self.start)
             for _ in range(1200 if self.pause else 2**26 // len(self.part)):
-                request.wfile.write(self.part)
+                self.sent += output.write(self.part)
                 time.sleep(self.pause)
         except OSError:
             self.client_left.set()
