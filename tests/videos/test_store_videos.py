@@ -156,7 +156,6 @@ BROKEN = {
     "no HTTP": lambda request: request.wfile.write(b"\0" * 100),
     "headers cut": lambda request: request.wfile.write(b"HTTP/1.1 200 OK\r\nContent-"),
     "header without colon": lambda request: request.wfile.write(b"HTTP/1.1 200 OK\r\nx\r\nContent-Length: 1\r\n\r\n1"),
-    "http": sends(302, Location="http://cdn.example/a/b.MP4"),
     "private": sends(302, Location="https://10.0.0.1/"),
     "loop": sends(302, Location="/video"),
     "no URL": sends(302, Location="https://[/" + SIGNED),
@@ -237,6 +236,9 @@ def test_up_to_three_redirects_are_followed(pollo, receives, video):
     pollo.responds("/3", sends(302, Location=video))
     assert receives({"id": "g1", "url": hops[1]})["objects"] == ["t1/g1.bin"]
     assert receives({"id": "g2", "url": hops[0]})["reason"].startswith("t1/g2: the host responds 302")
+    http = video.replace("https", "http")
+    for url in [http, pollo.responds("/http", sends(302, Location=http))]:
+        assert receives({"id": "g2", "url": url})["reason"].startswith("t1/g2: a URL is not https")
 
 
 PRIVATE = [
