@@ -1,7 +1,9 @@
-"""Sends a webhook to the URL of a function, and explains the response."""
+"""HTTP: sends a webhook to the URL of a function, and explains the response."""
 
 import http.client
+import ipaddress
 import json
+import urllib.parse
 import urllib.request
 from dataclasses import dataclass
 
@@ -75,14 +77,32 @@ class EveryStatus(urllib.request.HTTPErrorProcessor):
     https_response = http_response
 
 
-def post(url, body, headers, timeout):
-    """Sends `body` to `url`. Raises Unreachable if no response comes within `timeout` seconds."""
+def is_local(url):
+    """Whether the host of `url` is this machine."""
     try:
-        request = urllib.request.Request(url, body, headers, method="POST")
+        host = urllib.parse.urlsplit(url).hostname or ""
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def exchange(url, body, headers, timeout, limit):
+    """Sends a request: POST with a body, GET without one. Returns status, headers and up to `limit` bytes of the body.
+
+    Raises Unreachable if there is no response, or none within `timeout` seconds.
+    """
+    try:
+        request = urllib.request.Request(url, body, headers)
         with urllib.request.build_opener(EveryStatus).open(request, timeout=timeout) as response:
-            return Response(response.status, response.read(MAX_RESPONSE_BYTES).decode(errors="replace"))
+            return response.status, response.headers, response.read(limit)
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
         if isinstance(reason, TimeoutError):
             raise Unreachable(f"No response from {url} within {timeout} seconds.") from None
-        raise Unreachable(f"{url} cannot be reached: {reason or type(error).__name__}") from None
+        raise Unreachable(f"{url} cannot be reached: {printable(f'{reason}') or type(error).__name__}") from None
+
+
+def post(url, body, headers, timeout):
+    """Sends `body` to `url`."""
+    status, _, text = exchange(url, body, headers, timeout, MAX_RESPONSE_BYTES)
+    return Response(status, text.decode(errors="replace"))
