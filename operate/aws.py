@@ -1,4 +1,4 @@
-"""AWS's API: clients with timeouts, errors as sentences, and a deployed stack with its topic and its log.
+"""AWS's API: clients with timeouts, errors as sentences, and the outputs, the topic and the log of a stack.
 
 Commands import this module when they need it: not all do, and boto3 takes a while.
 """
@@ -6,7 +6,6 @@ Commands import this module when they need it: not all do, and boto3 takes a whi
 import contextlib
 import os
 import time
-from dataclasses import dataclass
 
 from operate.terminal import Failure, say
 
@@ -16,18 +15,7 @@ except ImportError:
     raise Failure("boto3 is missing: run this through make, which installs it") from None
 
 from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConnectionError,
-    CredentialRetrievalError,
-    HTTPClientError,
-    NoCredentialsError,
-    NoRegionError,
-    PartialCredentialsError,
-    ProfileNotFound,
-    SSOError,
-)
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError, NoRegionError
 
 CONFIG = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 3})
 
@@ -37,16 +25,6 @@ READING_SECONDS = 300
 # All errors that a call can raise, and those of the network.
 ERRORS = BotoCoreError, ClientError
 NETWORK = ConnectionError, HTTPClientError
-
-NO_CREDENTIALS = NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, ProfileNotFound, SSOError
-REJECTED_CREDENTIALS = {
-    "ExpiredToken",
-    "ExpiredTokenException",
-    "InvalidClientTokenId",
-    "InvalidSignatureException",
-    "SignatureDoesNotMatch",
-    "UnrecognizedClientException",
-}
 
 
 def client(service, region=None):
@@ -58,7 +36,7 @@ def client(service, region=None):
 
 @contextlib.contextmanager
 def sentences():
-    """Turns the errors of AWS into sentences. For a block or as a decorator."""
+    """Turns the errors of AWS into sentences, for a block or as a decorator."""
     try:
         yield
     except ERRORS as error:
@@ -66,55 +44,33 @@ def sentences():
 
 
 def sentence(error):
-    """A sentence that describes `error` to the user."""
     if isinstance(error, NoRegionError):
         return "No AWS region is set: set AWS_DEFAULT_REGION, or a region in your AWS profile."
-    if isinstance(error, NO_CREDENTIALS):
-        return f"There are no usable AWS credentials: {error}"
     if isinstance(error, NETWORK):
         return f"AWS cannot be reached: {error}"
-    if isinstance(error, ClientError):
-        code, message = [error.response.get("Error", {}).get(name, "") for name in ["Code", "Message"]]
-        if code in REJECTED_CREDENTIALS:
-            return f"AWS rejects the credentials ({code}): {message}"
-        if code.startswith("AccessDenied") or code == "AuthorizationError":
-            return f"The AWS credentials lack a permission for {error.operation_name}: {message}"
-    return f"AWS reports an error: {error}"
-
-
-@dataclass(frozen=True)
-class Stack:
-    """A deployed stack, as its outputs describe it."""
-
-    name: str
-    webhook_url: str
-    topic_arn: str
-    function_name: str
-    log_group: str
-
-
-OUTPUTS = ["WebhookUrl", "TopicArn", "FunctionName", "LogGroupName"]
+    # The SDK's own texts name the missing credentials, or the operation and the permission.
+    return f"AWS: {error}"
 
 
 @sentences()
 def read_stack(name):
-    """The stack of this name, in the region of the credentials."""
+    """The outputs of the stack of this name."""
     cloudformation = client("cloudformation")
     try:
-        [described] = cloudformation.describe_stacks(StackName=name)["Stacks"]
+        [stack] = cloudformation.describe_stacks(StackName=name)["Stacks"]
     except ClientError as error:
         if "does not exist" not in str(error):
             raise
         region = cloudformation.meta.region_name
         raise Failure(f"There is no stack {name} in {region}; AWS_DEFAULT_REGION sets another region.") from None
-    outputs = {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])}
-    missing = [output for output in OUTPUTS if output not in outputs]
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+    missing = {"WebhookUrl", "TopicArn", "LogGroupName"} - outputs.keys()
     if missing:
         raise Failure(
-            f"The stack {name} ({described['StackStatus']}) has no output {', '.join(missing)}: "
+            f"The stack {name} ({stack['StackStatus']}) has no output {', '.join(sorted(missing))}: "
             "it is not a deployed pollo-webhook."
         )
-    return Stack(name, *[outputs[output] for output in OUTPUTS])
+    return outputs
 
 
 def topic_client(topic):
@@ -133,18 +89,17 @@ def subscriptions(topic):
 class Log:
     """The log group of a function."""
 
+    @sentences()
     def __init__(self, group):
         self.group, self.client, self.unmask = group, client("logs"), True
 
     @sentences()
     def read(self, start, end, pattern=""):
-        """The lines from `start` to `end` (Unix seconds) that match `pattern`, the oldest first.
+        """The lines from `start` to `end` (Unix seconds) that match `pattern`: pairs of Unix milliseconds and text.
 
-        Returns pairs of Unix milliseconds and text, and None, or else the time from which the log was not read: because
-        there is too much of it, or because CloudWatch returned the same page twice.
+        Also returns None, or the time from which the log was not read: because there is too much of it, or because
+        CloudWatch returned the token of a page twice (boto3's paginator would raise an error).
         """
-        if start >= end:
-            return [], None
         request = {"logGroupName": self.group, "filterPattern": pattern}
         request |= {"startTime": max(0, int(start * 1000)), "endTime": int(end * 1000)}
         lines, tokens, deadline = [], set(), time.monotonic() + READING_SECONDS
@@ -161,7 +116,7 @@ class Log:
         return lines, lines[-1][0] / 1000 if lines else start
 
     def page(self, request):
-        """A page, with the text that a data protection policy masks if the credentials allow it."""
+        """A page, with what a data protection policy masks, if the credentials allow that."""
         try:
             return self.client.filter_log_events(**request, unmask=self.unmask)
         except ClientError as error:

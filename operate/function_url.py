@@ -1,9 +1,8 @@
 """HTTP: sends a webhook to the URL of a function, and explains the response."""
 
 import http.client
-import ipaddress
 import json
-import urllib.parse
+import re
 import urllib.request
 from dataclasses import dataclass
 
@@ -12,6 +11,23 @@ from operate.terminal import Failure, printable
 # The function's own responses are shorter.
 MAX_RESPONSE_BYTES = 10_000
 MAX_SHOWN_CHARACTERS = 200
+
+
+# The URL of a service on this machine.
+LOCAL = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?(/|$)")
+
+CAUSES = {
+    200: "Nothing was published: this is not the URL of the function.",
+    401: "The key is not one of the function's: WEBHOOK_SECRET must be the key of the stack.",
+    403: "The URL is not public: one of its two permissions is missing, or a policy forbids such URLs.",
+    404: "There is no function at this URL.",
+    413: "The message is larger than SNS accepts.",
+    422: "The deployed function does not accept it as a task outcome.",
+    429: "The concurrency is used up, or ReservedConcurrency is 0.",
+    500: "The function did not start, or failed on the request: its log says why.",
+    502: "The function did not start, or failed on the request: its log says why.",
+    503: "The function was not available: its concurrency is used up, or it timed out.",
+}
 
 
 class Unreachable(Failure):
@@ -41,31 +57,13 @@ class Response:
 
     def cause(self):
         """The likely cause of a response other than 200 to a signed webhook."""
-        match self.status:
-            case 200:
-                return "Nothing was published: this is not the URL of the function."
-            case 401 if "timestamp" in (self.field("error") or ""):
-                return "The clock of this machine differs from the function's by more than ToleranceSeconds."
-            case 401:
-                return "The key is not one of the function's: WEBHOOK_SECRET must be the key of the stack."
-            case 403:
-                return "The URL is not public: one of its two permissions is missing, or a policy forbids such URLs."
-            case 404:
-                return "There is no function at this URL."
-            case 413:
-                return "The message is larger than SNS accepts."
-            case 422:
-                return "The deployed function does not accept it as a task outcome."
-            case 429:
-                return "The concurrency is used up, or ReservedConcurrency is 0."
-            case 500 | 502:
-                return "The function did not start, or failed on the request: its log says why."
-            case 503 if self.field("error"):
-                return "SNS did not accept the message: `code` in the function's log says why."
-            case 503:
-                return "The function was not available: its concurrency is used up, or it timed out."
-            case _:
-                return "The function never responds with this status: the URL belongs to something else."
+        if self.status == 401 and "timestamp" in (self.field("error") or ""):
+            return "The clock of this machine differs from the function's by more than ToleranceSeconds."
+        if self.status == 503 and self.field("error"):
+            return "SNS did not accept the message: `code` in the function's log says why."
+        return CAUSES.get(
+            self.status, "The function never responds with this status: the URL belongs to something else."
+        )
 
 
 class EveryStatus(urllib.request.HTTPErrorProcessor):
@@ -75,15 +73,6 @@ class EveryStatus(urllib.request.HTTPErrorProcessor):
         return response
 
     https_response = http_response
-
-
-def is_local(url):
-    """Whether the host of `url` is this machine."""
-    try:
-        host = urllib.parse.urlsplit(url).hostname or ""
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def exchange(url, body, headers, timeout, limit):

@@ -64,12 +64,13 @@ def listen(stack, filter, forward, save):
     """
     from operate import aws
 
-    topic = aws.read_stack(stack).topic_arn
+    topic = aws.read_stack(stack)["TopicArn"]
     for number in SIGNALS:
         signal.signal(number, end)
     with aws.sentences(), contextlib.suppress(KeyboardInterrupt):
         queues = Queues(stack, topic)
-        queues.handle_leftovers(lambda message: handle(message, forward, save))
+        for message in queues.leftovers():
+            handle(message, forward, save)
         while True:
             with contextlib.suppress(Removed), queues.subscribed(filter) as url:
                 say(f"Listening to {topic}. Ctrl-C stops it.")
@@ -93,8 +94,7 @@ class Queues:
     def __init__(self, stack, topic):
         from operate import aws
 
-        self.aws, self.stack, self.topic = aws, stack, topic
-        self.sns = aws.topic_client(topic)
+        self.aws, self.topic, self.sns = aws, topic, aws.topic_client(topic)
         self.sqs = aws.client("sqs", region=self.sns.meta.region_name)
         # A queue's name has up to 80 characters.
         self.prefix = f"pollo-webhook-listen-{stack[:50]}-"
@@ -103,8 +103,15 @@ class Queues:
     def subscribed(self, filter_policy):
         """Subscribes a new queue to the topic, and removes both after the block. Yields the queue's URL."""
         name = f"{self.prefix}{secrets.token_hex(4)}"
+        arn = ":".join([*self.topic.split(":")[:5], name]).replace(":sns:", ":sqs:", 1)
+        attributes = {"RawMessageDelivery": "true"} | ({"FilterPolicy": filter_policy} if filter_policy else {})
         try:
-            yield self.subscribe(name, filter_policy)
+            # A policy that is set later can take 60 seconds to be in force.
+            url = self.sqs.create_queue(QueueName=name, Attributes=ATTRIBUTES | {"Policy": policy(arn, self.topic)})
+            subscribed = self.sns.subscribe(TopicArn=self.topic, Protocol="sqs", Endpoint=arn, Attributes=attributes)
+            if not subscribed["SubscriptionArn"].startswith("arn:"):
+                raise Failure(f"{self.topic} does not confirm the subscription: use credentials of its account.")
+            yield url["QueueUrl"]
         finally:
             try:
                 self.remove(name)
@@ -112,34 +119,14 @@ class Queues:
                 left = f"The queue {name} may still exist: a `make listen` removes it after an hour."
                 raise Failure(f"{self.aws.sentence(error)}\n{left}") from None
 
-    def subscribe(self, name, filter_policy):
-        arn = ":".join([*self.topic.split(":")[:5], name]).replace(":sns:", ":sqs:", 1)
-        only_the_topic = {
-            "Effect": "Allow",
-            "Principal": {"Service": "sns.amazonaws.com"},
-            "Action": "sqs:SendMessage",
-            "Resource": arn,
-            "Condition": {"ArnEquals": {"aws:SourceArn": self.topic}},
-        }
-        # A policy that is set later can take 60 seconds to be in force.
-        policy = {"Policy": json.dumps({"Version": "2012-10-17", "Statement": [only_the_topic]})}
-        tags = {"pollo-webhook-stack": self.stack}
-        url = self.sqs.create_queue(QueueName=name, Attributes=ATTRIBUTES | policy, tags=tags)["QueueUrl"]
-        attributes = {"RawMessageDelivery": "true"} | ({"FilterPolicy": filter_policy} if filter_policy else {})
-        subscribed = self.sns.subscribe(TopicArn=self.topic, Protocol="sqs", Endpoint=arn, Attributes=attributes)
-        if not subscribed["SubscriptionArn"].startswith("arn:"):
-            raise Failure(f"{self.topic} does not confirm the subscription: use credentials of the topic's account.")
-        return url
-
     def messages(self, url, wait):
-        """Yields up to ten messages after up to `wait` seconds, and deletes each before the next one."""
+        """Yields messages until none comes within `wait` seconds, and deletes each before the next one."""
         names = {"MessageAttributeNames": ["All"], "MessageSystemAttributeNames": ["SentTimestamp"]}
-        received = self.patiently(
-            self.sqs.receive_message, QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=wait, **names
-        )
-        for message in received.get("Messages", []):
-            yield message
-            self.patiently(self.sqs.delete_message, QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        limits = {"MaxNumberOfMessages": 10, "WaitTimeSeconds": wait}
+        while received := self.patiently(self.sqs.receive_message, QueueUrl=url, **limits, **names).get("Messages"):
+            for message in received:
+                yield message
+                self.patiently(self.sqs.delete_message, QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
 
     def patiently(self, call, **parameters):
         """Calls SQS until it responds: the queue keeps messages while the network is gone."""
@@ -155,23 +142,22 @@ class Queues:
                 gone = True
                 time.sleep(WAIT_SECONDS)
 
-    def handle_leftovers(self, handle):
-        """Shows what is in queues that are an hour old, and removes them. Names the younger ones."""
+    def leftovers(self):
+        """Removes queues that are an hour old after yielding what they contain, and names the younger ones."""
         pages = self.sqs.get_paginator("list_queues").paginate(QueueNamePrefix=self.prefix)
-        names = {url.rpartition("/")[2] for page in pages for url in page.get("QueueUrls", [])}
-        # The prefix also matches queues of a stack whose name begins with this one's.
-        for name in sorted(name for name in names if re.fullmatch(f"{re.escape(self.prefix)}[0-9a-f]{{8}}", name)):
+        for url in [url for page in pages for url in page.get("QueueUrls", [])]:
+            name = url.rpartition("/")[2]
+            # The prefix also matches queues of a stack whose name begins with this one's.
+            if not re.fullmatch("[0-9a-f]{8}", name.removeprefix(self.prefix)):
+                continue
             # SQS lists a queue for up to a minute after its deletion.
             with contextlib.suppress(self.sqs.exceptions.QueueDoesNotExist, Removed):
-                url = self.sqs.get_queue_url(QueueName=name)["QueueUrl"]
-                created = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["CreatedTimestamp"])
-                if time.time() - float(created["Attributes"]["CreatedTimestamp"]) < LEFTOVER_SECONDS:
+                read = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["CreatedTimestamp"])
+                if time.time() - float(read["Attributes"]["CreatedTimestamp"]) < LEFTOVER_SECONDS:
                     say(f"Found {name}: its listener runs, or was killed. It is removed when it is an hour old.")
                     continue
                 self.unsubscribe(name)
-                while messages := list(self.messages(url, 2)):
-                    for message in messages:
-                        handle(message)
+                yield from self.messages(url, 2)
                 self.remove(name)
                 say(f"Removed {name}, which is an hour old.")
 
@@ -185,6 +171,18 @@ class Queues:
         self.unsubscribe(name)
         with contextlib.suppress(self.sqs.exceptions.QueueDoesNotExist):
             self.sqs.delete_queue(QueueUrl=self.sqs.get_queue_url(QueueName=name)["QueueUrl"])
+
+
+def policy(queue, topic):
+    """Only the topic may send to the queue."""
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": "sns.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": queue,
+        "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
+    }
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
 def handle(message, forward_url, folder):
@@ -217,15 +215,15 @@ def saved(folder, body, attributes, milliseconds):
     """Saves an outcome as a sample event without a signature. Returns the result as text."""
     event = json.loads(SAMPLE.read_text())
     event["body"] = body
-    headers, request = event["headers"], event["requestContext"]
-    del headers["x-webhook-signature"]
-    headers["content-length"] = f"{len(body.encode())}"
-    headers["x-webhook-id"] = attributes.get("webhookId", "")
-    headers["x-webhook-timestamp"] = attributes.get("webhookTimestamp", "")
+    event["headers"] |= {
+        "content-length": f"{len(body.encode())}",
+        "x-webhook-id": attributes.get("webhookId", ""),
+        "x-webhook-timestamp": attributes.get("webhookTimestamp", ""),
+    }
+    del event["headers"]["x-webhook-signature"]
     # The time at which SNS delivered the outcome, some milliseconds after the webhook arrived.
-    request["time"] = time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(milliseconds / 1000))
-    request["timeEpoch"] = milliseconds
-    request["http"]["userAgent"] = "listen"
+    event["requestContext"]["time"] = time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(milliseconds / 1000))
+    event["requestContext"]["timeEpoch"] = milliseconds
     name = f"{attributes.get('taskId', '')[:100]}-{attributes.get('status', '')[:100]}"
     path = folder / f"{re.sub('[^A-Za-z0-9_-]', '_', name)}.json"
     try:

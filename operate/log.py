@@ -8,13 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 # The results of authentic webhooks that were not published.
-NOT_PUBLISHED = [
-    "not_published",
-    "timestamp_outside_tolerance",
-    "timestamp_unreadable",
-    "not_an_outcome",
-    "too_large",
-]
+NOT_PUBLISHED = ["not_published", "timestamp_outside_tolerance", "timestamp_unreadable", "not_an_outcome", "too_large"]
 
 # These select the lines that are read, in CloudWatch's filter pattern syntax.
 PUBLISHED = '{ $.result = "published" }'
@@ -28,37 +22,30 @@ FIRST_MILLISECONDS = 100_000_000_000
 
 
 def parse(message):
-    """The fields of a line. Lambda's own lines are not all JSON."""
+    """The fields of a line that are text. Lambda's own lines are not all JSON."""
     try:
         line = json.loads(message)
     except ValueError:
         return {}
-    return line if isinstance(line, dict) else {}
-
-
-def text(line, name):
-    value = line.get(name)
-    return value if isinstance(value, str) else None
+    return {name: value for name, value in line.items() if isinstance(value, str)} if isinstance(line, dict) else {}
 
 
 def logged_body(line):
     """The body in a line, or None if it has none."""
-    plain, in_base64 = text(line, "body"), text(line, "bodyBase64")
     try:
-        if plain is not None:
-            return plain.encode()
-        if in_base64 is not None:
-            return base64.b64decode(in_base64, validate=True)
-    except ValueError:
-        pass
-    return None
+        if "body" in line:
+            return line["body"].encode()
+        return base64.b64decode(line["bodyBase64"], validate=True)
+    except (KeyError, ValueError):
+        return None
 
 
 def is_unaltered(line, body):
     """Whether the body is what the function received. A data protection policy can replace parts with asterisks."""
-    digest = text(line, "bodySha256")
-    # Version 0.2 logged no digest.
-    return b"*" not in body if digest is None else hashlib.sha256(body).hexdigest() == digest
+    if "bodySha256" not in line:
+        # Version 0.2 logged no digest.
+        return b"*" not in body
+    return hashlib.sha256(body).hexdigest() == line["bodySha256"]
 
 
 def unix_seconds(timestamp):
@@ -85,10 +72,10 @@ class Outcome:
     reason: str = ""
     # The newest timestamp of its webhooks, in Unix seconds. Pollo or a stranger can send an old webhook again.
     signed: float | None = None
-    # The last body in the log, and the id of its webhook.
+    # The last body in the log as Pollo signed it, and the id of its webhook.
     body: bytes | None = None
     webhook_id: str | None = None
-    # Whether the log has a body that is not what Pollo signed.
+    # Whether the log has a body that is not as Pollo signed it.
     altered: bool = False
     webhook_ids: set = field(default_factory=set)
 
@@ -96,15 +83,14 @@ class Outcome:
         """Counts a failed try, which `line` describes."""
         self.last_try = time
         self.tries += 1
-        code, signed = text(line, "code"), unix_seconds(text(line, "webhookTimestamp") or "")
-        self.reason = line["result"] + (f" ({code})" if code else "")
-        self.signed = max(filter(None, [self.signed, signed]), default=None)
-        webhook_id, body = text(line, "webhookId"), logged_body(line)
-        self.webhook_ids |= {webhook_id} if webhook_id else set()
+        self.reason = line["result"] + (f" ({line['code']})" if "code" in line else "")
+        self.signed = max(filter(None, [self.signed, unix_seconds(line.get("webhookTimestamp", ""))]), default=None)
+        self.webhook_ids |= {line["webhookId"]} if "webhookId" in line else set()
+        body = logged_body(line)
         if body is not None and not is_unaltered(line, body):
             self.altered, body = True, None
         if body is not None or self.body is None:
-            self.body, self.webhook_id = body, webhook_id
+            self.body, self.webhook_id = body, line.get("webhookId")
 
 
 def unpublished(lines, since, until):
@@ -119,15 +105,13 @@ def unpublished(lines, since, until):
     outcomes, published, published_webhooks = {}, set(), set()
     for time, message in lines:
         line = parse(message)
-        result, task_id, status = [text(line, name) for name in ["result", "taskId", "status"]]
+        result, task_id, status = [line.get(name) for name in ["result", "taskId", "status"]]
         if result == "published":
             published.add((task_id, status))
-            published_webhooks.add(text(line, "webhookId"))
+            published_webhooks.add(line.get("webhookId"))
         elif result in NOT_PUBLISHED and since <= time / 1000 <= until and not (task_id or "").startswith(SMOKE):
-            if task_id and status:
-                identity = task_id, status
-            else:
-                identity = logged_body(line) or text(line, "webhookId") or text(line, "requestId")
+            other_identity = logged_body(line) or line.get("webhookId") or line.get("requestId")
+            identity = (task_id, status) if task_id and status else other_identity
             outcomes.setdefault(identity, Outcome(task_id, status, first_try=time)).failed(time, line)
     remaining = [
         outcome

@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from urllib.parse import quote
 
-from operate.function_url import Unreachable, exchange, is_local
+from operate.function_url import LOCAL, Unreachable, exchange
 from operate.log import SMOKE, Outcome
 from operate.replay import find, is_old, offer, table
 from operate.terminal import DRY, SINCE, STACK, UNTIL, URL, YES, click, command, keys, printable, say, setting
@@ -15,26 +15,21 @@ from operate.terminal import DRY, SINCE, STACK, UNTIL, URL, YES, click, command,
 TIMEOUT_SECONDS = 30
 MAX_RESPONSE_BYTES = 5_000_000
 
-# Pollo's limit of requests: how often one is made, and the seconds between two unless Retry-After names others.
+# A request that exceeds Pollo's limit is repeated, after as many seconds as Retry-After says, or these.
 TRIES, WAIT_SECONDS, MAX_WAIT_SECONDS = 4, 5, 60
-
-# The webhook id of what this command sends starts with this: Pollo has not signed it.
-RECONCILED = "reconciled-"
 
 
 class Unknown(Exception):
-    """Why a task's outcome is not known. `is_common`: every other request would get the same response."""
-
-    is_common = False
+    """Why Pollo does not say how a task has ended."""
 
 
 class Rejected(Unknown):
-    is_common = True
+    """Pollo would respond to every other request in the same way."""
 
 
 def api_url(text):
     """The base of the API. The key is sent to https only, and to servers on this machine."""
-    if not text.startswith("https://") and not (text.startswith("http://") and is_local(text)):
+    if not text.startswith("https://") and not LOCAL.match(text):
         raise click.BadParameter("this is not an https URL.")
     return text.rstrip("/")
 
@@ -59,9 +54,9 @@ def reconcile(stack, tasks, pollo_api_url, since, until, dry, yes, url):
 
     api_key = read_api_key()
     key = None if dry else keys()[0]
-    listed = None if tasks is None else dict.fromkeys(filter(None, map(str.strip, tasks)))
-    deployed = aws.read_stack(stack)
-    found, published, complete = find(aws.Log(deployed.log_group), since, until)
+    listed = tasks and dict.fromkeys(filter(None, map(str.strip, tasks)))
+    outputs = aws.read_stack(stack)
+    found, published, complete = find(aws.Log(outputs["LogGroupName"]), since, until)
     logged = {outcome.task_id: outcome for outcome in found if outcome.task_id}
     if listed is None:
         listed = [task for task, outcome in logged.items() if outcome.body is None and not is_old(outcome, since)]
@@ -69,14 +64,13 @@ def reconcile(stack, tasks, pollo_api_url, since, until, dry, yes, url):
     if len(wanted) < len(listed):
         say(f"{len(listed) - len(wanted)} of {len(listed)} tasks were published, or are smoke tests.")
     outcomes, all_known = [], True
-    for number, task in enumerate(wanted, start=1):
+    for task in wanted:
         try:
             generations = ask(pollo_api_url, api_key, task)
         except Unknown as unknown:
             say(f"{printable(task)}  unknown: {unknown}")
             all_known = False
-            if unknown.is_common:
-                say(f"Stopped: {len(wanted) - number} more were not asked for.")
+            if isinstance(unknown, Rejected):
                 break
             continue
         statuses = {generation["status"] for generation in generations}
@@ -86,24 +80,19 @@ def reconcile(stack, tasks, pollo_api_url, since, until, dry, yes, url):
         status = "succeed" if "succeed" in statuses else "failed"
         body = json.dumps({"taskId": task, "status": status, "generations": generations}, separators=(",", ":"))
         outcome = logged.get(task) or Outcome(task, status, reason="not in the log")
-        id = f"{RECONCILED}{quote(task, safe='')}"
+        id = f"reconciled-{quote(task, safe='')}"
         outcomes.append(replace(outcome, status=status, body=body.encode(), webhook_id=id))
-    if outcomes:
-        say(f"\n{table(outcomes)}\n")
-    else:
-        say("Nothing to send: no task has ended without being published.")
-    sent = 0 if dry else offer(outcomes, url or deployed.webhook_url, key, yes)
-    if not (complete and all_known) or (not dry and sent < len(outcomes)):
+    say(f"\n{table(outcomes)}\n" if outcomes else "Nothing to send: no task has ended without being published.")
+    sent = 0 if dry else offer(outcomes, url or outputs["WebhookUrl"], key, yes)
+    if not complete or not all_known or (not dry and sent < len(outcomes)):
         sys.exit(1)
 
 
 def read_api_key():
     key = os.environ.get("POLLO_API_KEY", "").strip()
-    if not key:
-        raise click.UsageError("POLLO_API_KEY is not set; expected the key of Pollo's API.")
     # The error of an invalid header would show the key.
-    if not key.isascii() or not key.isprintable():
-        raise click.UsageError("POLLO_API_KEY has characters that no key of Pollo's API has.")
+    if not key or not key.isascii() or not key.isprintable():
+        raise click.UsageError("POLLO_API_KEY is not set to a key of Pollo's API.")
     return key
 
 
@@ -118,30 +107,22 @@ def ask(api, key, task):
     if response is None:
         raise Unknown(f"{status}, and not a response of Pollo's API")
     if status in {401, 403}:
-        raise Rejected(f"{status}, Pollo's API rejects POLLO_API_KEY")
+        raise Rejected(f"{status}, Pollo's API rejects POLLO_API_KEY: stopped")
     if status == 404:
         raise Unknown("404, Pollo does not know the task")
     # The legacy response is seen with and without the envelope `code`, `message`, `data`, and with other names.
     data = response["data"] if isinstance(response.get("data"), dict) else response
     generations = data.get("generations") or data.get("result")
-    if status != 200 or data.get("taskId", task) != task or not are_generations(generations):
+    known = {"waiting", "processing", "succeed", "failed"}
+    if (
+        status != 200
+        or data.get("taskId", task) != task
+        or not isinstance(generations, list)
+        or generations == []
+        or not all(isinstance(each, dict) and each.get("status") in known for each in generations)
+    ):
         raise Unknown(f"{status}, a response that this command does not understand")
-    return [renamed(generation) for generation in generations]
-
-
-def are_generations(value):
-    statuses = {"waiting", "processing", "succeed", "failed"}
-    return (
-        isinstance(value, list)
-        and value != []
-        and all(isinstance(item, dict) and item.get("status") in statuses for item in value)
-    )
-
-
-def renamed(generation):
-    if "videoUrl" not in generation:
-        return generation
-    return {**generation, "url": generation.get("url") or generation["videoUrl"]}
+    return [each | ({"url": each["videoUrl"]} if each.get("videoUrl") else {}) for each in generations]
 
 
 def get(url, key):
@@ -155,12 +136,12 @@ def get(url, key):
             raise Unknown(f"{unreachable}") from None
         if status != 429:
             break
-        asked = response.get("Retry-After", "")
-        wait = min(int(asked) if asked.isdecimal() else WAIT_SECONDS, MAX_WAIT_SECONDS)
+        seconds = response.get("Retry-After", "")
+        wait = min(int(seconds) if seconds.isdecimal() else WAIT_SECONDS, MAX_WAIT_SECONDS)
         say(f"Pollo's limit of requests is reached: waiting for {wait} seconds")
         time.sleep(wait)
     else:
-        raise Rejected("429, Pollo's limit of requests is still reached")
+        raise Rejected("429, Pollo's limit of requests is still reached: stopped")
     try:
         parsed = json.loads(body)
     except (ValueError, RecursionError):

@@ -40,31 +40,18 @@ def replay(stack, since, until, dry, yes, url):
     from operate import aws
 
     key = None if dry else keys()[0]
-    deployed = aws.read_stack(stack)
-    found, _, complete = find(aws.Log(deployed.log_group), since, until)
+    outputs = aws.read_stack(stack)
+    found, _, complete = find(aws.Log(outputs["LogGroupName"]), since, until)
+    say(f"\n{table(found)}\n" if found else "Nothing to replay: no authentic outcome was left unpublished.")
+    for outcome in found:
+        if is_old(outcome, since):
+            say(f"{task(outcome)} is not sent: signed before SINCE. Perhaps somebody sends a captured webhook again.")
+        elif outcome.body is None and outcome.altered:
+            say(f"{task(outcome)} is not sent: the body in the log is not as Pollo signed it. Run make reconcile.")
+        elif outcome.body is None:
+            say(f"{task(outcome)} is not sent: the log keeps no body over 30,000 bytes. Run make reconcile.")
     outcomes = [outcome for outcome in found if not is_old(outcome, since)]
-    without_body = [outcome for outcome in outcomes if outcome.body is None]
-    if not found:
-        say("Nothing to replay: no authentic outcome was left unpublished.")
-    else:
-        say(f"\n{table(found)}\n")
-    for some, sentence in [
-        (
-            [outcome for outcome in found if is_old(outcome, since)],
-            "signed before SINCE. Somebody may have sent a captured webhook again: do not send it if it was published.",
-        ),
-        (
-            [outcome for outcome in without_body if outcome.altered],
-            "the body in the log is not what Pollo signed, because something has changed it: run make reconcile.",
-        ),
-        (
-            [outcome for outcome in without_body if not outcome.altered],
-            "the log has no body, because it keeps none over 30,000 bytes: run make reconcile.",
-        ),
-    ]:
-        if some:
-            say(f"Not sent: {', '.join(map(task, some))}: {sentence}\n")
-    published = 0 if dry else offer(outcomes, url or deployed.webhook_url, key, yes)
+    published = 0 if dry else offer(outcomes, url or outputs["WebhookUrl"], key, yes)
     if not complete or (not dry and published < len(outcomes)):
         sys.exit(1)
 
@@ -97,8 +84,7 @@ def utc(seconds):
 
 
 def age(seconds):
-    minutes = int(seconds // 60)
-    return f"{minutes}m" if minutes < 120 else f"{minutes // 60}h"
+    return f"{int(seconds // 60)}m" if seconds < 7200 else f"{int(seconds // 3600)}h"
 
 
 def task(outcome):
@@ -109,13 +95,11 @@ def task(outcome):
 def table(outcomes):
     rows, now = [HEADINGS], time.time()
     for outcome in outcomes:
-        tries = [utc(tried / 1000) if tried else "-" for tried in [outcome.first_try, outcome.last_try]]
-        signed = "-" if outcome.signed is None else age(now - outcome.signed)
-        texts = [printable(outcome.status or "-"), printable(outcome.reason)]
-        rows.append([task(outcome), *texts, str(outcome.tries), signed, *tries])
+        times = [utc(tried / 1000) if tried else "-" for tried in [outcome.first_try, outcome.last_try]]
+        texts = [printable(outcome.status or "-"), printable(outcome.reason), str(outcome.tries)]
+        rows.append([task(outcome), *texts, "-" if outcome.signed is None else age(now - outcome.signed), *times])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    return "\n".join(line.rstrip() for line in lines)
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
 
 def offer(outcomes, url, key, yes):
@@ -135,39 +119,27 @@ def send(outcomes, url, key):
     published = failures = 0
     for sent, outcome in enumerate(outcomes, start=1):
         label = f"{task(outcome)}  {printable(outcome.status or '-')}"
-        signed = webhook(outcome, key)
+        # Lambda passes a body of this type in Base64, so that bytes that are not UTF-8 arrive too.
+        webhook = Webhook(outcome.body, key, content_type="application/octet-stream")
+        # Subscribers recognise duplicates by the id of Pollo's webhook, and so does a later replay.
+        if outcome.webhook_id and outcome.webhook_id.isascii() and outcome.webhook_id.isprintable():
+            webhook.id = outcome.webhook_id
         status = None
         try:
-            response = post(url, signed.body, signed.headers(), TIMEOUT_SECONDS)
+            response = post(url, webhook.body, webhook.headers(), TIMEOUT_SECONDS)
         except Unreachable as unreachable:
             # The outcome may have been published. The next replay finds that in the log.
             say(f"{label}  {unreachable}")
         else:
             status = response.status
-            if response.message_id:
-                published += 1
-                say(f"{label}  published, message id {printable(response.message_id)}")
-            else:
-                say(f"{label}  not published: {response}\n    {response.cause()}")
+            published += response.message_id is not None
+            result = f"not published: {response}\n    {response.cause()}"
+            say(f"{label}  {f'published, message id {response.message_id}' if response.message_id else result}")
         failures = failures + 1 if status is None or status == 429 or status >= 500 else 0
         if (status in HOPELESS or failures == FAILURES_IN_A_ROW) and sent < len(outcomes):
             say(f"Stopped: {len(outcomes) - sent} more were not sent, because they would fail in the same way.")
             break
     return published
-
-
-def webhook(outcome, key):
-    """The same bytes, signed now.
-
-    Keeps the id of Pollo's webhook: subscribers recognise duplicates by the attribute `webhookId`, and a later replay
-    finds the id in the log. This content type makes Lambda pass the body in Base64, so that bytes that are not UTF-8
-    arrive too.
-    """
-    signed = Webhook(outcome.body, key, content_type="application/octet-stream")
-    original = outcome.webhook_id or ""
-    if original and original.isascii() and original.isprintable():
-        signed.id = original
-    return signed
 
 
 if __name__ == "__main__":

@@ -50,19 +50,14 @@ def sign(options):
         texts = signing_keys(os.environ)
     except InvalidKey as error:
         sys.exit(f"{error}")
-    if options.forged:
-        texts = [NOBODYS_KEY]
-    body, now = read(options), time.time()
-    webhook = Webhook(
-        body,
-        texts[0],
-        id=options.webhook_id or f"msg_{time.time_ns()}",
-        timestamp=options.timestamp or str(int(now - 3600 if options.stale else now)),
-        content_type="application/octet-stream" if options.base64 else "application/json",
-    )
-    signed = [replace(webhook, key=text).headers() for text in texts]
-    headers = {**signed[0], "X-Webhook-Signature": " ".join(each["X-Webhook-Signature"] for each in signed)}
-    return headers, body + b" " if options.tampered else body
+    webhook = Webhook(read(options), NOBODYS_KEY if options.forged else texts[0])
+    webhook.id = options.webhook_id or webhook.id
+    webhook.timestamp = options.timestamp or str(int(time.time()) - (3600 if options.stale else 0))
+    webhook.content_type = "application/octet-stream" if options.base64 else webhook.content_type
+    headers = webhook.headers()
+    for text in [] if options.forged else texts[1:]:
+        headers["X-Webhook-Signature"] += " " + replace(webhook, key=text).headers()["X-Webhook-Signature"]
+    return headers, webhook.body + b" " if options.tampered else webhook.body
 
 
 def curl(options, headers, body):

@@ -1,10 +1,11 @@
 """Tests a deployed function: `make smoke STACK=pollo-webhook`, or URL=..."""
 
+import re
 import secrets
 import time
 
-from operate.function_url import is_local, post
-from operate.log import SMOKE, parse, text
+from operate.function_url import LOCAL, post
+from operate.log import SMOKE, parse
 from operate.pollo import PUBLISHED_KEY, Webhook, key_bytes
 from operate.terminal import YES, Failure, command, confirm, http_url, keys, printable, say, setting
 
@@ -13,6 +14,9 @@ TIMEOUT_SECONDS = 10
 
 # For these responses, the function's log has the cause.
 EXPLAINED_IN_THE_LOG = {500, 502, 503}
+
+# Lambda could not run the binary, such as one for another architecture.
+NOT_STARTED = re.compile("exec format error|Runtime.InvalidEntrypoint")
 
 # CloudWatch returns a line only some seconds after it was written.
 WAITS_SECONDS = [0, 2, 3, 5, 10]
@@ -37,10 +41,10 @@ def smoke(stack, url, yes):
     if not stack and not url:
         raise Failure("Neither STACK nor URL is set: make smoke STACK=pollo-webhook, or URL=https://…")
     own_keys = keys()
-    deployed = read_stack(stack) if stack else None
-    url = url or deployed.webhook_url
+    outputs = read_stack(stack) if stack else None
+    url = url or outputs["WebhookUrl"]
     has_published_key = key_bytes(PUBLISHED_KEY) in map(key_bytes, own_keys)
-    if has_published_key and not is_local(url):
+    if has_published_key and not LOCAL.match(url):
         raise Failure(
             "WEBHOOK_SECRET contains the published test key, which everyone can read. Nothing was sent: give the "
             "stack the key from Pollo's webhook page only."
@@ -71,30 +75,29 @@ def smoke(stack, url, yes):
             "The function accepts the published test key, which everyone can read: anyone can forge webhooks. "
             "Deploy again with the key from Pollo's webhook page only."
         )
-    if deployed and EXPLAINED_IN_THE_LOG & statuses:
-        say(f"Reading {deployed.log_group}, which can take 20 seconds")
-        causes.append(logged_cause(deployed.log_group, start, task_id))
+    if outputs and EXPLAINED_IN_THE_LOG & statuses:
+        say(f"Reading {outputs['LogGroupName']}, which can take 20 seconds")
+        causes.append(logged_cause(outputs["LogGroupName"], start, task_id))
     if causes:
         raise Failure("\n".join(dict.fromkeys(causes)))
     say("The function works.")
 
 
 def read_stack(name):
-    """The stack. Prints a warning if its topic has no confirmed subscription."""
+    """The outputs of the stack. Prints a warning if its topic has no confirmed subscription."""
     from operate import aws
 
-    stack = aws.read_stack(name)
+    outputs = aws.read_stack(name)
+    topic = outputs["TopicArn"]
     try:
-        confirmed = aws.subscriptions(stack.topic_arn)
+        if not aws.subscriptions(topic):
+            say(
+                f"Warning: {topic} has no confirmed subscription. SNS accepts messages, but nobody receives them: "
+                "subscribe before Pollo gets the URL."
+            )
     except aws.ERRORS as error:
         say(f"The topic's subscriptions cannot be listed. {aws.sentence(error)}")
-    else:
-        if not confirmed:
-            say(
-                f"Warning: {stack.topic_arn} has no confirmed subscription. SNS accepts messages, but nobody receives "
-                "them: subscribe before Pollo gets the URL."
-            )
-    return stack
+    return outputs
 
 
 def logged_cause(group, start, task_id):
@@ -109,14 +112,9 @@ def logged_cause(group, start, task_id):
             return f"The function's log cannot be read. {failure}"
         for _, message in reversed(lines):
             line = parse(message)
-            result, is_ours = text(line, "result"), text(line, "taskId") == task_id
-            if "exec format error" in message or "Runtime.InvalidEntrypoint" in message:
-                return (
-                    "Lambda cannot run the binary: most likely it was built for another architecture than the function "
-                    "has. Check the line Architectures in template.yaml, build again and deploy again."
-                )
-            if result in {"not_configured", "panic"} or (result == "not_published" and is_ours):
-                return f"The function's log says: {printable(message.strip())}"
+            is_ours = line.get("result") == "not_published" and line.get("taskId") == task_id
+            if is_ours or line.get("result") in {"not_configured", "panic"} or NOT_STARTED.search(message):
+                return f"The log says: {printable(message.strip())}"
     return f"{group} does not contain the cause yet."
 
 

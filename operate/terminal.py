@@ -5,7 +5,6 @@ import os
 import re
 import sys
 import time
-from datetime import UTC, datetime
 
 try:
     import click
@@ -48,16 +47,12 @@ def confirm(question, yes):
         raise Failure("Nothing was sent.")
 
 
-def age_or_date(text):
-    """The Unix seconds of a setting."""
-    if age := re.fullmatch("([1-9][0-9]{0,4})([mhd])", text):
-        return time.time() - int(age[1]) * SECONDS[age[2]]
-    try:
-        date = datetime.fromisoformat(text)
-    except ValueError:
-        expected = "30m, 6h or 3d ago, or a date such as 2026-11-25T02:11:09Z"
-        raise click.BadParameter(f"{text!r} is not a time; expected {expected}.") from None
-    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+def time_ago(text):
+    """The Unix seconds of an age."""
+    age = re.fullmatch("([1-9][0-9]{0,4})([mhd])", text)
+    if not age:
+        raise click.BadParameter(f"{text!r} is not a time; expected minutes, hours or days ago: 30m, 6h, 3d.")
+    return time.time() - int(age[1]) * SECONDS[age[2]]
 
 
 def http_url(text):
@@ -92,7 +87,7 @@ STACK = setting("STACK", "The name of the stack.", callback=needed)
 URL = setting("URL", "Send to this URL instead of the stack's.", type=http_url, metavar="URL")
 YES = setting("YES", "Send without asking.", is_flag=True)
 DRY = setting("DRY", "Show what would be sent, and send nothing.", is_flag=True)
-SINCE = setting("SINCE", "How old the log may be, or a date in UTC.", type=age_or_date, metavar="TIME", default="72h")
-UNTIL = setting("UNTIL", "Read the log up to this age or date. [default: now]", type=age_or_date, metavar="TIME")
+SINCE = setting("SINCE", "How far back the log is read.", type=time_ago, metavar="TIME", default="72h")
+UNTIL = setting("UNTIL", "Up to which age the log is read.", type=time_ago, metavar="TIME")
 
 command = functools.partial(click.command, context_settings={"max_content_width": 100})

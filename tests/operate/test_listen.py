@@ -36,7 +36,7 @@ class Listener:
             self.printed += read
 
     def end(self, number=signal.SIGINT):
-        """Ends the listener. Returns its exit status."""
+        """Ends the listener with a signal. Returns its exit status."""
         self.process.send_signal(number)
         self.printed += self.process.communicate(timeout=PATIENCE)[0]
         assert_is_clean(self.printed)
@@ -107,7 +107,6 @@ def test_only_the_topic_may_send_to_the_queue_from_its_creation_on(stack, listen
     }
     assert (attributes["SqsManagedSseEnabled"], attributes["MessageRetentionPeriod"]) == ("true", "900")
     assert attributes["LastModifiedTimestamp"] == attributes["CreatedTimestamp"]
-    assert sqs.list_queue_tags(QueueUrl=url)["Tags"] == {"pollo-webhook-stack": stack.name}
 
 
 def test_a_filter_policy_selects_outcomes(stack, listen):
@@ -161,7 +160,6 @@ def test_each_outcome_is_saved_once_as_a_sample_event_without_a_signature(stack,
     del expected["headers"]["x-webhook-signature"]
     expected["headers"] |= {"content-length": str(len(VIDEO.encode())), "x-webhook-id": "msg_1"}
     expected["requestContext"] |= {name: event["requestContext"][name] for name in ["time", "timeEpoch"]}
-    expected["requestContext"]["http"]["userAgent"] = "listen"
     assert event == expected
     publish(stack, "2", task_id="../t 1")
     listener.read_until(f"   saved        not saved: {path}: File exists\n")

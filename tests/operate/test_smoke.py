@@ -10,19 +10,21 @@ import time
 import pytest
 from werkzeug import Response
 
-from operate.function_url import Response as Received
 from operate.pollo import PUBLISHED_KEY
 from tests.operate.conftest import KEY, OTHER_KEY, PUBLISHED, is_signed, line, verifies
 
 MINE = "bXkgb3duIGtleSBvZiBQb2xsbydz"
-HTML = "<html>"
+
+
+def accepts(*keys):
+    """Responds as a function with these keys does."""
+    return lambda request: Response(PUBLISHED) if any(is_signed(request, key) for key in keys) else Response("{}", 401)
 
 
 def test_smoke_passes_if_only_the_signed_webhook_is_published(stack, function):
-    function.respond = lambda request: Response(PUBLISHED) if is_signed(request, MINE) else Response("{}", 401)
+    function.respond = accepts(MINE)
     status, printed = stack.run("smoke", YES="1", WEBHOOK_SECRET=MINE)
-    assert f"\nSigned with key 1: 200 {PUBLISHED}\n" in printed
-    assert "\nForged: 401 {}\n" in printed
+    assert f"\nSigned with key 1: 200 {PUBLISHED}\nForged: 401 {{}}\n" in printed
     assert printed.endswith("\nSigned with the published test key: 401 {}\nThe function works.\n")
     assert status == 0
     signed, forged, published = function.requests
@@ -34,20 +36,14 @@ def test_smoke_passes_if_only_the_signed_webhook_is_published(stack, function):
 
 
 def test_smoke_fails_if_the_function_accepts_the_published_test_key(stack, function):
-    keys = [MINE, KEY]
-    function.respond = lambda request: (
-        Response(PUBLISHED) if any(is_signed(request, key) for key in keys) else Response("{}", 401)
-    )
+    function.respond = accepts(MINE, KEY)
     status, printed = stack.run("smoke", YES="1", WEBHOOK_SECRET=MINE)
-    assert (
-        "\nThe function accepts the published test key, which everyone can read: anyone can forge webhooks." in printed
-    )
+    assert "\nThe function accepts the published test key, which everyone can read: anyone can forge" in printed
     assert status == 1
 
 
 def test_smoke_with_the_published_test_key_is_only_for_a_local_url(stack, function):
-    assert PUBLISHED_KEY == KEY
-    for url in ["https://a.lambda-url.us-east-1.on.aws/", "https://localhost.example.com/", "http://10.0.0.1/"]:
+    for url in ["https://a.lambda-url.us-east-1.on.aws/", "https://localhost.example.com/", "http://127.0.0.1@a.com/"]:
         status, printed = stack.run("smoke", YES="1", STACK=None, URL=url, WEBHOOK_SECRET=f"{OTHER_KEY} whsec_{KEY}")
         assert printed.startswith(
             "WEBHOOK_SECRET contains the published test key, which everyone can read. Nothing was"
@@ -66,24 +62,17 @@ def test_smoke_with_a_url_needs_no_credentials_and_no_boto3(stack, function, tmp
     assert stack.run("smoke", STACK=None)[1].startswith("Neither STACK nor URL is set: make smoke STACK=pollo-webhook")
 
 
-def test_smoke_prefers_url_to_the_url_of_the_stack(stack, function, double):
+def test_smoke_sends_with_each_key_to_url_instead_of_the_stacks(stack, function, double):
     other = double("/other", verifies)
-    assert stack.run("smoke", YES="1", URL=other.url)[0] == 0
-    assert (len(other.requests), function.requests) == (2, [])
-
-
-def test_smoke_tries_each_key(stack, function):
-    status, printed = stack.run("smoke", YES="1", WEBHOOK_SECRET=f"{KEY} {OTHER_KEY}")
+    status, printed = stack.run("smoke", YES="1", URL=other.url, WEBHOOK_SECRET=f"{KEY} {OTHER_KEY}")
     assert "Signed with key 1: 200" in printed
     assert "Signed with key 2: 401" in printed
-    assert "The key is not one of the function's" in printed
-    assert (status, len(function.requests)) == (1, 3)
+    assert (status, len(other.requests), function.requests) == (1, 3, [])
 
 
 @pytest.mark.parametrize(
     ("arns", "warned"),
     [
-        ([], True),
         (["PendingConfirmation", "Deleted"], True),
         (["Deleted", "arn:aws:sns:us-east-1:123456789012:topic:1"], False),
     ],
@@ -92,43 +81,15 @@ def test_smoke_warns_about_a_topic_without_a_confirmed_subscription(stack, doubl
     member = "<member><Endpoint>you@example.com</Endpoint><SubscriptionArn>{}</SubscriptionArn></member>"
     listed = f"<Subscriptions>{''.join(map(member.format, arns))}</Subscriptions>"
     text = f"<R><ListSubscriptionsByTopicResult>{listed}</ListSubscriptionsByTopicResult></R>"
-    sns = double("/sns", lambda _: Response(text))
-    assert ("has no confirmed subscription" in stack.run("smoke", YES="1", AWS_ENDPOINT_URL_SNS=sns.url)[1]) == warned
+    stack.environment["AWS_ENDPOINT_URL_SNS"] = double("/sns", lambda _: Response(text)).url
+    assert ("has no confirmed subscription" in stack.run("smoke", YES="1")[1]) == warned
 
 
 def test_smoke_continues_if_subscriptions_cannot_be_listed(stack):
     stack.outputs["TopicArn"] = "arn:aws:sns:us-east-1:123456789012:gone"
     status, printed = stack.run("smoke", YES="1")
-    assert "The topic's subscriptions cannot be listed. AWS reports an error: " in printed
+    assert "The topic's subscriptions cannot be listed. AWS: An error occurred (NotFound)" in printed
     assert status == 0
-
-
-@pytest.mark.parametrize("status", [200, 401, 403])
-def test_smoke_explains_unexpected_responses_once(stack, function, status):
-    function.respond = lambda _: Response(HTML, status)
-    ended, printed = stack.run("smoke", YES="1", WEBHOOK_SECRET=f"{KEY} {OTHER_KEY}")
-    assert printed.splitlines()[-4:] == [
-        f"Signed with key 1: {status} <html>",
-        f"Signed with key 2: {status} <html>",
-        f"Forged: {status} <html>",
-        f"A signed webhook must be published. {Received(status, HTML).cause()}",
-    ]
-    assert ended == 1
-
-
-def test_smoke_fails_if_a_forged_webhook_is_accepted(stack, function):
-    function.respond = lambda _: Response(PUBLISHED)
-    status, printed = stack.run("smoke", YES="1")
-    assert "A forged webhook must be rejected with 401" in printed
-    assert status == 1
-
-
-@pytest.mark.parametrize("text", ["", HTML, "[]", '"messageId"', "{}", '{"messageId":1}', '{"error":"no"}'])
-def test_only_a_message_id_shows_that_a_webhook_was_published(stack, function, text):
-    function.respond = lambda request: Response(text) if is_signed(request) else verifies(request)
-    status, printed = stack.run("smoke", YES="1")
-    assert "Nothing was published: this is not the URL of the function." in printed
-    assert status == 1
 
 
 @pytest.mark.parametrize(
@@ -137,41 +98,37 @@ def test_only_a_message_id_shows_that_a_webhook_was_published(stack, function, t
         (line("not_published", "TASK", code="KMSDisabled", detail="key\x9b"), '"code": "KMSDisabled"'),
         (line("not_configured", detail="SNS_TOPIC_ARN: no"), "SNS_TOPIC_ARN: no"),
         (line("panic", location="src/lib.rs:1:1"), "src/lib.rs:1:1"),
-        ("RequestId: 8f Error: fork/exec /var/task/bootstrap: exec format error", "built for another architecture"),
-        ('{"type":"platform.initReport","record":{"errorType":"Runtime.InvalidEntrypoint"}}', "another architecture"),
+        ("RequestId: 8f Error: fork/exec /var/task/bootstrap: exec format error", "exec format error"),
+        ('{"type":"platform.initReport","record":{"errorType":"Runtime.InvalidEntrypoint"}}', "InvalidEntrypoint"),
     ],
 )
 def test_smoke_names_the_cause_from_the_log(stack, function, logged, explained):
     def respond(request):
-        if not is_signed(request):
-            return verifies(request)
         task = json.loads(request.get_data())["taskId"]
         stack.has_logged(logged.replace("TASK", task), line("not_published", "smoke-2"), line("published", task), ago=1)
         return Response("", 502)
 
     function.respond = respond
-    ended, printed = stack.run("smoke", YES="1")
+    status, printed = stack.run("smoke", YES="1")
+    assert printed.splitlines()[-1].startswith("The log says: ")
     assert explained in printed.splitlines()[-1]
-    assert ended == 1
+    assert status == 1
 
 
 def test_smoke_refers_to_a_log_that_it_cannot_read(stack, function):
     function.respond = lambda _: Response("", 502)
-    for environment, sentence in [
-        ({"STACK": None, "URL": function.url}, "The function did not start, or failed on the request: its log says"),
-        (
-            {"AWS_ENDPOINT_URL_CLOUDWATCH_LOGS": "http://127.0.0.1:1"},
-            "The function's log cannot be read. AWS cannot be",
-        ),
-    ]:
-        status, printed = stack.run("smoke", YES="1", **environment)
-        assert sentence in printed.splitlines()[-1]
-        assert status == 1
+    status, printed = stack.run("smoke", YES="1", AWS_ENDPOINT_URL_CLOUDWATCH_LOGS="http://127.0.0.1:1")
+    assert "The function's log cannot be read. AWS cannot be reached: " in printed.splitlines()[-1]
+    assert status == 1
 
 
 @pytest.mark.parametrize(
     ("status", "text", "cause"),
     [
+        *[
+            (200, text, "Nothing was published: this is not")
+            for text in ["", "[]", '{"messageId":1}', '{"error":"no"}']
+        ],
         (302, "", "the URL belongs to something else"),
         (401, '{"error":"signature does not match"}', "The key is not one of the function's"),
         (401, '{"error":"timestamp is outside the tolerance"}', "The clock of this machine"),
@@ -180,17 +137,27 @@ def test_smoke_refers_to_a_log_that_it_cannot_read(stack, function):
         (413, '{"error":"too large"}', "The message is larger than SNS accepts."),
         (422, '{"error":"not a task outcome"}', "The deployed function does not accept it"),
         (429, "", "The concurrency is used up, or ReservedConcurrency is 0."),
-        (502, "Internal Server Error", "The function did not start, or failed on the request"),
+        (502, "Internal Server Error", "The function did not start, or failed on the request: its log says why."),
         (503, '{"error":"the outcome could not be published"}', "SNS did not accept the message"),
         (503, '{"message":"Service Unavailable"}', "The function was not available"),
     ],
 )
-def test_smoke_explains_each_response(stack, function, status, text, cause):
+def test_smoke_explains_each_response_once(stack, function, status, text, cause):
     function.respond = lambda _: Response(text, status, headers={"Location": function.url})
-    ended, printed = stack.run("smoke", YES="1", STACK=None, URL=function.url)
-    assert cause in printed.splitlines()[-1]
+    ended, printed = stack.run("smoke", YES="1", STACK=None, URL=function.url, WEBHOOK_SECRET=f"{KEY} {OTHER_KEY}")
+    *_, forged, explained = printed.splitlines()
+    assert forged == f"Forged: {status} {text}".rstrip()
+    assert explained.startswith("A signed webhook must be published. ")
+    assert cause in explained
     # A redirect is not followed.
-    assert (ended, len(function.requests)) == (1, 2)
+    assert (ended, len(function.requests)) == (1, 3)
+
+
+def test_smoke_fails_if_a_forged_webhook_is_accepted(stack, function):
+    function.respond = lambda _: Response(PUBLISHED)
+    status, printed = stack.run("smoke", YES="1")
+    assert printed.endswith("\nA forged webhook must be rejected with 401: this is not the URL of the function.\n")
+    assert status == 1
 
 
 @pytest.mark.parametrize("response", [b"", b"\x1b[31mgarbage\r\n\r\n"])
@@ -213,6 +180,11 @@ def test_a_broken_response_is_reported(stack, response):
 def test_a_url_that_does_not_respond_times_out(stack, function, monkeypatch):
     monkeypatch.setattr("operate.smoke.TIMEOUT_SECONDS", 0.2)
     function.respond = lambda _: time.sleep(1) or Response("")
-    status, printed = stack.run("smoke", YES="1")
-    assert printed.endswith(f"No response from {function.url} within 0.2 seconds.\n")
+    assert stack.run("smoke", YES="1")[1].endswith(f"No response from {function.url} within 0.2 seconds.\n")
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/", "http://127.0.0.1:99999/", "http://[::1/", "http://a..b/"])
+def test_an_unreachable_url_is_reported(stack, url):
+    status, printed = stack.run("smoke", YES="1", STACK=None, URL=url, WEBHOOK_SECRET=MINE)
+    assert f"\n{url} cannot be reached: " in printed
     assert status == 1
