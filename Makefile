@@ -65,7 +65,7 @@ test: tools
 .PHONY: template
 template: python
 	@$(PYTHON) tools/install.py sam
-	.tools/sam/bin/python -m pytest -m template tests/template
+	.tools/sam/bin/python -m pytest tests/template
 
 .PHONY: stack
 stack: package

@@ -2,39 +2,53 @@
 
 use std::env::{self, VarError};
 use std::error::Error;
-use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
+use std::{fmt, fs};
 
 use aws_sdk_sns::config::{Builder, Credentials};
 use lambda_http::http::Uri;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use zeroize::Zeroizing;
 
-use crate::sns;
+use crate::sns::{ClientSettings, Roots};
 use crate::topic::TopicArn;
 use crate::webhook::Verifier;
 
-/// The name of a variable, and a description of its expected value.
-type Variable = (&'static str, &'static str);
+#[derive(Clone, Copy)]
+struct Variable {
+    name: &'static str,
+    /// A description of a valid value.
+    expected: &'static str,
+}
 
-const SECRET: Variable =
-    ("WEBHOOK_SECRET", "the Base64 key from Pollo's webhook page, or several separated by commas or white space");
-const TOPIC: Variable =
-    ("SNS_TOPIC_ARN", "the ARN of an SNS topic, like arn:aws:sns:us-east-1:123456789012:pollo-outcomes");
-const TOLERANCE: Variable =
-    ("WEBHOOK_TOLERANCE_SECONDS", "a whole number of seconds, like 300, or 0 to disable the timestamp check");
-const ACCESS_KEY: Variable = ("AWS_ACCESS_KEY_ID", CREDENTIALS);
-const SECRET_KEY: Variable = ("AWS_SECRET_ACCESS_KEY", CREDENTIALS);
-const SESSION_TOKEN: Variable = ("AWS_SESSION_TOKEN", CREDENTIALS);
-const ENDPOINT_OF_SNS: Variable = ("AWS_ENDPOINT_URL_SNS", ENDPOINT_URL);
-const ENDPOINT: Variable = ("AWS_ENDPOINT_URL", ENDPOINT_URL);
-const FIPS: Variable = ("AWS_USE_FIPS_ENDPOINT", SWITCH);
-const DUAL_STACK: Variable = ("AWS_USE_DUALSTACK_ENDPOINT", SWITCH);
-const ROOTS_FILE: Variable = ("SSL_CERT_FILE", "a file with PEM certificates");
-const ROOTS_FOLDERS: Variable = ("SSL_CERT_DIR", "folders with PEM certificates");
+const SECRET: Variable = Variable {
+    name: "WEBHOOK_SECRET",
+    expected: "the Base64 key from Pollo's webhook page, or several separated by commas or white space",
+};
+const TOPIC: Variable = Variable {
+    name: "SNS_TOPIC_ARN",
+    expected: "the ARN of an SNS topic, like arn:aws:sns:us-east-1:123456789012:pollo-outcomes",
+};
+const TOLERANCE: Variable = Variable {
+    name: "WEBHOOK_TOLERANCE_SECONDS",
+    expected: "a whole number of seconds, like 300, or 0 to disable the timestamp check",
+};
+const ACCESS_KEY: Variable = Variable { name: "AWS_ACCESS_KEY_ID", expected: CREDENTIALS };
+const SECRET_KEY: Variable = Variable { name: "AWS_SECRET_ACCESS_KEY", expected: CREDENTIALS };
+const SESSION_TOKEN: Variable = Variable { name: "AWS_SESSION_TOKEN", expected: CREDENTIALS };
+const ENDPOINT_OF_SNS: Variable = Variable { name: "AWS_ENDPOINT_URL_SNS", expected: ENDPOINT_URL };
+const ENDPOINT: Variable = Variable { name: "AWS_ENDPOINT_URL", expected: ENDPOINT_URL };
+const FIPS: Variable = Variable { name: "AWS_USE_FIPS_ENDPOINT", expected: SWITCH };
+const DUAL_STACK: Variable = Variable { name: "AWS_USE_DUALSTACK_ENDPOINT", expected: SWITCH };
+const ROOTS_FILE: Variable = Variable { name: "SSL_CERT_FILE", expected: "a file with PEM certificates" };
+const ROOTS_FOLDERS: Variable = Variable { name: "SSL_CERT_DIR", expected: "folders with PEM certificates" };
 
 const CREDENTIALS: &str = "the credentials of the function's role, which Lambda sets";
 const ENDPOINT_URL: &str = "an http or https URL, or nothing for the endpoint of the topic's region";
-const SWITCH: &str = "true or false";
+const SWITCH: &str = "true or false; with an endpoint URL, false or nothing";
 
 /// A FIFO topic drops repeated messages for the same five minutes, so a replayed webhook has no effect on one.
 const DEFAULT_TOLERANCE_SECONDS: u64 = 300;
@@ -46,14 +60,16 @@ pub struct Config {
     pub verifier: Verifier,
     /// From `SNS_TOPIC_ARN`.
     pub topic: TopicArn,
-    /// From AWS's variables, `SSL_CERT_FILE` and `SSL_CERT_DIR`.
-    pub sdk: Builder,
+    /// Configures the SNS client, except for its region. From AWS's variables, `SSL_CERT_FILE` and `SSL_CERT_DIR`.
+    pub sns_client: Builder,
 }
 
 /// Names every variable that is missing or invalid, and describes the expected value. Never repeats a value.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}", .0.join(". "))]
-pub struct ConfigError(Vec<String>);
+#[error("{}", .problems.join(". "))]
+pub struct ConfigError {
+    problems: Vec<String>,
+}
 
 impl Config {
     /// Reads the environment of this process.
@@ -74,7 +90,7 @@ impl Config {
         let mut environment = Environment { lookup, problems: Vec::new() };
         let tolerance = environment.optional(TOLERANCE, parse_seconds).unwrap_or(DEFAULT_TOLERANCE_SECONDS);
         let tolerance = Duration::from_secs(tolerance);
-        let verifier = environment.required(SECRET, |text| Ok(Verifier::new(&Zeroizing::new(text), tolerance)?));
+        let verifier = environment.required(SECRET, |text| parse_keys(text, tolerance));
         let topic = environment.required(TOPIC, |text| Ok(text.trim().parse::<TopicArn>()?));
         let access_key = environment.required(ACCESS_KEY, Ok);
         let secret_key = environment.required(SECRET_KEY, Ok);
@@ -85,17 +101,15 @@ impl Config {
         let [use_fips, use_dual_stack] = [FIPS, DUAL_STACK].map(|switch| {
             environment.optional(switch, |text| parse_switch(&text, endpoint_url.is_some())).unwrap_or(false)
         });
-        let roots_file = environment.optional(ROOTS_FILE, check_file);
-        let roots_folders = environment.optional(ROOTS_FOLDERS, |_| Ok(()));
+        let roots = environment.roots();
 
         match (verifier, topic, access_key, secret_key) {
             (Some(verifier), Some(topic), Some(access_key), Some(secret_key)) if environment.problems.is_empty() => {
                 let credentials = Credentials::new(access_key, secret_key, session_token, None, "the environment");
-                let roots_are_named = roots_file.or(roots_folders).is_some();
-                let sdk = sns::sdk_config(credentials, endpoint_url, use_fips, use_dual_stack, roots_are_named);
-                Ok(Self { verifier, topic, sdk })
+                let client = ClientSettings { credentials, endpoint_url, use_fips, use_dual_stack, roots };
+                Ok(Self { verifier, topic, sns_client: client.into_config() })
             }
-            _ => Err(ConfigError(environment.problems)),
+            _ => Err(ConfigError { problems: environment.problems }),
         }
     }
 }
@@ -119,21 +133,44 @@ impl<F: Fn(&str) -> Result<String, VarError>> Environment<F> {
     }
 
     /// Treats an empty variable as not set, as AWS's SDKs do.
-    fn read<T>(
-        &mut self,
-        (name, expected): Variable,
-        parse: impl FnOnce(Option<String>) -> Parsed<Option<T>>,
-    ) -> Option<T> {
-        let parsed = match (self.lookup)(name) {
+    fn read<T>(&mut self, variable: Variable, parse: impl FnOnce(Option<String>) -> Parsed<Option<T>>) -> Option<T> {
+        let parsed = match (self.lookup)(variable.name) {
             Ok(text) => parse(Some(text).filter(|text| !text.is_empty())),
             Err(VarError::NotPresent) => parse(None),
             Err(VarError::NotUnicode(_)) => Err("not Unicode".into()),
         };
         parsed.unwrap_or_else(|problem| {
-            self.problems.push(format!("{name}: {problem} (expected {expected})"));
+            self.reject(variable, &*problem);
             None
         })
     }
+
+    fn reject(&mut self, Variable { name, expected }: Variable, problem: &(impl fmt::Display + ?Sized)) {
+        self.problems.push(format!("{name}: {problem} (expected {expected})"));
+    }
+
+    /// The file and the folders are read together, so one of them is enough. Without a certificate, every call to SNS
+    /// would fail.
+    fn roots(&mut self) -> Roots {
+        let file = self.optional(ROOTS_FILE, |path| Ok(count_certificates([path.into()])));
+        let folders = self.optional(ROOTS_FOLDERS, |folders| Ok(count_certificates(files_in(&folders))));
+        let named = [(ROOTS_FILE, file), (ROOTS_FOLDERS, folders)];
+        if named.iter().all(|(_, certificates)| certificates.is_none_or(|count| count == 0)) {
+            for (variable, _) in named.into_iter().filter(|(_, certificates)| certificates.is_some()) {
+                self.reject(variable, "no readable certificate");
+            }
+        }
+        if file.or(folders).is_some() { Roots::Environment } else { Roots::Amazon }
+    }
+}
+
+fn parse_keys(text: String, tolerance: Duration) -> Parsed<Verifier> {
+    let verifier = Verifier::new(&Zeroizing::new(text), tolerance);
+    Ok(verifier.map_err(|error| match error.keys {
+        1 => error.to_string(),
+        // A key that was broken into two has white space inside.
+        keys => format!("{error}; {keys} keys were read"),
+    })?)
 }
 
 /// Accepts digits only: `parse` alone would also accept a plus sign.
@@ -152,17 +189,24 @@ fn parse_url(text: String) -> Parsed<String> {
 
 fn parse_switch(text: &str, has_endpoint_url: bool) -> Parsed<bool> {
     match text.to_ascii_lowercase().as_str() {
-        "true" if has_endpoint_url => Err("cannot be combined with an endpoint URL".into()),
+        "true" if has_endpoint_url => Err("cannot be combined with an endpoint URL: remove one of the two".into()),
         "true" => Ok(true),
         "false" => Ok(false),
         _ => Err("neither true nor false".into()),
     }
 }
 
-/// Without a trusted certificate, every call to SNS would fail.
-fn check_file(path: String) -> Parsed<()> {
-    let has_certificate = String::from_utf8_lossy(&fs::read(path)?).contains("-----BEGIN CERTIFICATE-----");
-    Ok(has_certificate.then_some(()).ok_or("no PEM certificate in the file")?)
+/// The files in folders, whose names are separated by colons.
+fn files_in(folders: &str) -> impl Iterator<Item = PathBuf> {
+    let entries = folders.split(':').flat_map(fs::read_dir).flatten().flatten();
+    entries.map(|entry| entry.path())
+}
+
+/// How many PEM certificates of these files the client can use.
+fn count_certificates(files: impl IntoIterator<Item = PathBuf>) -> usize {
+    let texts = files.into_iter().flat_map(fs::read);
+    let certificates = texts.flat_map(|text| CertificateDer::pem_slice_iter(&text).flatten().collect::<Vec<_>>());
+    RootCertStore::empty().add_parsable_certificates(certificates).0
 }
 
 #[cfg(test)]
@@ -273,18 +317,29 @@ mod tests {
             ("AWS_ENDPOINT_URL", "http://", "not a URL (expected"),
             ("AWS_ENDPOINT_URL", "http://:4100", "not a URL (expected"),
             ("AWS_ENDPOINT_URL", "ftp://p4ss.example", "not a URL (expected"),
-            ("AWS_USE_FIPS_ENDPOINT", "p4ss", "neither true nor false (expected true or false)"),
-            ("AWS_USE_DUALSTACK_ENDPOINT", "1", "neither true nor false (expected true or false)"),
-            (
-                "SSL_CERT_FILE",
-                "/p4ss",
-                "No such file or directory (os error 2) (expected a file with PEM certificates)",
-            ),
-            ("SSL_CERT_FILE", "Cargo.toml", "no PEM certificate in the file (expected a file with PEM certificates)"),
+            ("AWS_USE_FIPS_ENDPOINT", "p4ss", "neither true nor false (expected true or false; with"),
+            ("AWS_USE_DUALSTACK_ENDPOINT", "1", "neither true nor false (expected true or false; with"),
+            ("SSL_CERT_FILE", "/p4ss", "no readable certificate (expected a file with PEM certificates)"),
+            ("SSL_CERT_FILE", "Cargo.toml", "no readable certificate (expected"),
+            ("SSL_CERT_FILE", "tests/vectors/not-certificates.pem", "no readable certificate (expected"),
+            ("SSL_CERT_DIR", "/p4ss", "no readable certificate (expected folders with PEM certificates)"),
+            ("SSL_CERT_DIR", "events:src/amazon-roots.pem", "no readable certificate (expected"),
         ] {
             let problem = problem(variable, Some(value));
             assert!(problem.starts_with(&format!("{variable}: {problem_and_expectation}")), "{problem}");
         }
+    }
+
+    #[test]
+    fn one_certificate_in_a_file_or_a_folder_is_enough() {
+        for (file, folders) in [("src/amazon-roots.pem", "/nonexistent"), ("/nonexistent", "events:src")] {
+            assert!(
+                read(&[("SSL_CERT_FILE", Some(file)), ("SSL_CERT_DIR", Some(folders))]).is_ok(),
+                "{file} {folders}"
+            );
+        }
+        let error = read(&[("SSL_CERT_FILE", Some("Cargo.toml")), ("SSL_CERT_DIR", Some("/nonexistent"))]).unwrap_err();
+        assert_eq!(error.to_string().matches("no readable certificate").count(), 2, "{error}");
     }
 
     #[test]
@@ -293,7 +348,10 @@ mod tests {
             let error = read(&[(switch, Some("true")), ("AWS_ENDPOINT_URL", Some("http://127.0.0.1:1"))]).unwrap_err();
             assert_eq!(
                 error.to_string(),
-                format!("{switch}: cannot be combined with an endpoint URL (expected true or false)")
+                format!(
+                    "{switch}: cannot be combined with an endpoint URL: remove one of the two (expected true or false; \
+                     with an endpoint URL, false or nothing)"
+                )
             );
         }
     }

@@ -1,31 +1,25 @@
-//! Handles a request: picks the status of the response and writes the log line. No other module does either.
+//! Handles a request: picks the status of the response and the name of the result. No other module does either.
 
 use std::time::{Duration, Instant, SystemTime};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use lambda_http::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use lambda_http::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use lambda_http::{Body, Request, RequestExt as _, Response};
 use serde_json::Value;
-use tracing::{error, info, warn};
+use tracing::Level;
 
-use crate::outcome::{self, NotAnOutcome, TaskOutcome};
-use crate::sns::{PublishError, SnsPublisher};
-use crate::webhook::{SignatureMismatch, TimestampError, VerifiedWebhook, Verifier, Webhook, is_plain_text};
+use crate::log::{Line, LoggedBody};
+use crate::outcome::{self, OutcomeError, TaskOutcome, is_plain_text};
+use crate::sns::{PUBLISH_TIMEOUT, PublishError, SnsPublisher};
+use crate::webhook::{SignatureError, TimestampError, VerifiedWebhook, Verifier, Webhook};
 
 const ID: HeaderName = HeaderName::from_static("x-webhook-id");
 const TIMESTAMP: HeaderName = HeaderName::from_static("x-webhook-timestamp");
 const SIGNATURE: HeaderName = HeaderName::from_static("x-webhook-signature");
 
-/// Most characters of a webhook's id or of SNS's error code in a log line. A forged webhook's id can have any length.
-const MAX_LOGGED_ID: usize = 128;
-/// Most characters of SNS's error message in a log line.
-const MAX_LOGGED_DETAIL: usize = 1_000;
-
-/// Largest body in a log line, in bytes. Even with every quotation mark escaped, the line stays below 1 MB, the limit
-/// of a CloudWatch Logs event.
-const MAX_LOGGED_BODY_BYTES: usize = 256 * 1024;
+/// The part of an invocation's time that is left for the log line and the response. Lambda kills a function at its
+/// deadline, and the log then has nothing of the webhook.
+const TIME_TO_RESPOND: Duration = Duration::from_millis(500);
 
 /// Responds to Pollo's webhooks.
 pub struct Handler {
@@ -40,9 +34,20 @@ struct Published<'a> {
     took: Duration,
 }
 
-/// Why a request was not published. The response contains the error text.
+/// Why a request was not published. The text is for the response.
 #[derive(Debug, thiserror::Error)]
 enum Rejection<'a> {
+    /// The log contains nothing of the body.
+    #[error(transparent)]
+    NotAuthentic(#[from] NotAuthentic),
+    /// The log contains everything that is needed to publish the outcome later.
+    #[error("{reason}")]
+    Authentic { webhook: VerifiedWebhook<'a>, reason: NotPublished },
+}
+
+/// Why a request is not an authentic webhook.
+#[derive(Debug, thiserror::Error)]
+enum NotAuthentic {
     #[error("only POST is accepted")]
     MethodNotAllowed,
     #[error("header {0} is missing")]
@@ -51,15 +56,22 @@ enum Rejection<'a> {
     HeaderUnreadable(HeaderName),
     // Only the log has the details. An attacker could learn from them.
     #[error("signature does not match")]
-    NotAuthentic(#[from] SignatureMismatch),
-    #[error("{error}")]
-    NotFresh { webhook: VerifiedWebhook<'a>, error: TimestampError },
-    #[error("not a task outcome: {error}")]
-    NotAnOutcome { webhook: VerifiedWebhook<'a>, error: NotAnOutcome },
-    #[error("{}", PublishError::TooLarge)]
-    TooLarge(VerifiedWebhook<'a>),
-    #[error("the outcome could not be published, send it again")]
-    NotPublished { webhook: VerifiedWebhook<'a>, error: PublishError, took: Duration },
+    Signature(#[from] SignatureError),
+}
+
+/// Why an authentic webhook was not published.
+#[derive(Debug, thiserror::Error)]
+enum NotPublished {
+    #[error(transparent)]
+    Timestamp(#[from] TimestampError),
+    #[error("not a task outcome: {0}")]
+    Outcome(#[from] OutcomeError),
+    // Only the log has the details of a failure, which can name the topic or the role.
+    #[error("{}", match error {
+        PublishError::TooLarge => error.to_string(),
+        _ => "the outcome could not be published, send it again".to_owned(),
+    })]
+    Publish { error: PublishError, took: Duration },
 }
 
 impl Handler {
@@ -76,13 +88,15 @@ impl Handler {
     /// Responds to one request as if it had arrived at `now`.
     pub async fn handle_at(&self, request: &Request, now: SystemTime) -> Response<Body> {
         let result = self.process(request, now).await;
-        let (name, text) = match &result {
-            Ok(published) => ("messageId", published.message_id.clone()),
+        let (status, level, name) = verdict(&result);
+        line(request, &result, status, name).write(level);
+        let (field, text) = match result {
+            Ok(published) => ("messageId", published.message_id),
             Err(rejection) => ("error", rejection.to_string()),
         };
-        let mut response = Response::new(Body::from(format!("{{\"{name}\":{}}}", Value::from(&*text))));
-        *response.status_mut() = log(request, &result, &text);
-        let header = match response.status() {
+        let mut response = Response::new(Body::from(format!("{{\"{field}\":{}}}", Value::from(text))));
+        *response.status_mut() = status;
+        let header = match status {
             StatusCode::METHOD_NOT_ALLOWED => Some((ALLOW, "POST")),
             StatusCode::SERVICE_UNAVAILABLE => Some((RETRY_AFTER, "30")),
             _ => None,
@@ -94,125 +108,147 @@ impl Handler {
     }
 
     async fn process<'a>(&self, request: &'a Request, now: SystemTime) -> Result<Published<'a>, Rejection<'a>> {
+        let webhook = self.verify(request)?;
+        let published = self.publish(webhook, now, time_to_publish(request, now)).await;
+        published.map_err(|reason| Rejection::Authentic { webhook, reason })
+    }
+
+    fn verify<'a>(&self, request: &'a Request) -> Result<VerifiedWebhook<'a>, NotAuthentic> {
         if request.method() != Method::POST {
-            return Err(Rejection::MethodNotAllowed);
+            return Err(NotAuthentic::MethodNotAllowed);
         }
-        let webhook = self.verifier.verify(Webhook {
-            id: header(request.headers(), ID)?,
-            timestamp: header(request.headers(), TIMESTAMP)?,
-            signature: header(request.headers(), SIGNATURE)?,
+        let headers = request.headers();
+        Ok(self.verifier.verify(Webhook {
+            id: header(headers, ID)?,
+            timestamp: header(headers, TIMESTAMP)?,
+            signature: header(headers, SIGNATURE)?,
             body: request.body(),
-        })?;
-        let fresh = self.verifier.check_timestamp(webhook, now);
-        let fresh = fresh.map_err(|error| Rejection::NotFresh { webhook, error })?;
-        let outcome = TaskOutcome::parse(fresh).map_err(|error| Rejection::NotAnOutcome { webhook, error })?;
+        })?)
+    }
+
+    async fn publish<'a>(
+        &self,
+        webhook: VerifiedWebhook<'a>,
+        now: SystemTime,
+        limit: Duration,
+    ) -> Result<Published<'a>, NotPublished> {
+        let outcome = TaskOutcome::parse(self.verifier.check_timestamp(webhook, now)?)?;
         let start = Instant::now();
-        let result = self.publisher.publish(&outcome).await;
+        let result = self.publisher.publish(&outcome, limit).await;
         let took = start.elapsed();
         match result {
             Ok(message_id) => Ok(Published { outcome, message_id, took }),
-            Err(PublishError::TooLarge) => Err(Rejection::TooLarge(webhook)),
-            Err(error) => Err(Rejection::NotPublished { webhook, error, took }),
+            Err(error) => Err(NotPublished::Publish { error, took }),
         }
     }
 }
 
-/// Writes the log line of a request, and returns the status. Metrics count `result`. If an authentic webhook was not
-/// published, its line has everything that a replay needs. Other lines contain nothing of the body.
-fn log(request: &Request, result: &Result<Published<'_>, Rejection<'_>>, text: &str) -> StatusCode {
-    let request_id = request.lambda_context_ref().map(|context| context.request_id.as_str());
-    let webhook_id = header(request.headers(), ID).ok().map(|id| shortened(id, MAX_LOGGED_ID));
-    let bytes = request.body().len();
-    macro_rules! line {
-        ($level:ident, $status:ident, $result:literal, kept($webhook:expr), $($fields:tt)+) => {{
-            let Kept { task_id, status, text, base64, bytes } = Kept::of($webhook);
-            line!($level, $status, $result, taskId = task_id, status, webhookTimestamp = $webhook.timestamp(),
-                $($fields)+, body = text, bodyBase64 = base64, bodyBytes = bytes)
-        }};
-        ($level:ident, $status:ident, $result:literal, $($fields:tt)+) => {{
-            let status = StatusCode::$status;
-            $level!(result = $result, httpStatus = status.as_u16(), requestId = request_id, webhookId = webhook_id,
-                $($fields)+);
-            status
-        }};
+/// How long SNS may take, in the time that is left of the invocation. On Lambda, an invocation never starts after its
+/// deadline. The emulator of cargo-lambda sends a deadline in 1970, so a deadline in the past counts as none.
+fn time_to_publish(request: &Request, now: SystemTime) -> Duration {
+    let left = request.lambda_context_ref().and_then(|context| context.deadline().duration_since(now).ok());
+    left.map_or(PUBLISH_TIMEOUT, |left| left.saturating_sub(TIME_TO_RESPOND))
+}
+
+/// The status of the response, and the level and the name of the log line. Metric filters, alarms and `make replay`
+/// read the names.
+fn verdict(result: &Result<Published<'_>, Rejection<'_>>) -> (StatusCode, Level, &'static str) {
+    let rejection = match result {
+        Ok(_) => return (StatusCode::OK, Level::INFO, "published"),
+        Err(rejection) => rejection,
+    };
+    match rejection {
+        Rejection::NotAuthentic(reason) => match reason {
+            NotAuthentic::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, Level::WARN, "method_not_allowed"),
+            NotAuthentic::HeaderMissing(_) => (StatusCode::BAD_REQUEST, Level::WARN, "header_missing"),
+            NotAuthentic::HeaderUnreadable(_) => (StatusCode::BAD_REQUEST, Level::WARN, "header_unreadable"),
+            NotAuthentic::Signature(_) => (StatusCode::UNAUTHORIZED, Level::WARN, "signature_mismatch"),
+        },
+        Rejection::Authentic { reason, .. } => match reason {
+            NotPublished::Timestamp(TimestampError::Unreadable) => {
+                (StatusCode::BAD_REQUEST, Level::WARN, "timestamp_unreadable")
+            }
+            NotPublished::Timestamp(TimestampError::OutsideTolerance { .. }) => {
+                (StatusCode::UNAUTHORIZED, Level::WARN, "timestamp_outside_tolerance")
+            }
+            NotPublished::Outcome(_) => (StatusCode::UNPROCESSABLE_ENTITY, Level::WARN, "not_an_outcome"),
+            NotPublished::Publish { error: PublishError::TooLarge, .. } => {
+                (StatusCode::PAYLOAD_TOO_LARGE, Level::WARN, "too_large")
+            }
+            NotPublished::Publish { .. } => (StatusCode::SERVICE_UNAVAILABLE, Level::ERROR, "not_published"),
+        },
     }
+}
+
+/// The log line of a request.
+fn line<'a>(
+    request: &'a Request,
+    result: &'a Result<Published<'_>, Rejection<'_>>,
+    status: StatusCode,
+    name: &'static str,
+) -> Line<'a> {
+    let line = Line {
+        result: name,
+        http_status: status.as_u16(),
+        request_id: request.lambda_context_ref().map(|context| context.request_id.as_str()),
+        webhook_id: header(request.headers(), ID).ok(),
+        ..Line::default()
+    };
     match result {
-        Ok(Published { outcome, message_id, took }) => {
-            let (task_id, status) = (outcome.task_id(), outcome.status());
-            let took = took.as_millis() as u64;
-            line!(info, OK, "published", taskId = task_id, status, messageId = message_id, snsMilliseconds = took)
+        Ok(Published { outcome, message_id, took }) => Line {
+            webhook_timestamp: Some(outcome.webhook_timestamp()),
+            task_id: Some(outcome.task_id().to_owned()),
+            task_status: Some(outcome.status().as_str().to_owned()),
+            message_id: Some(message_id),
+            sns_milliseconds: Some(took.as_millis() as u64),
+            ..line
+        },
+        Err(Rejection::NotAuthentic(reason)) => {
+            let line = Line { body: LoggedBody::size(request.body()), detail: Some(reason.to_string()), ..line };
+            match reason {
+                NotAuthentic::Signature(error) => Line {
+                    signatures: Some(error.signatures),
+                    keys: Some(error.keys),
+                    detail: Some(error.to_string()),
+                    ..line
+                },
+                _ => line,
+            }
         }
-        Err(Rejection::MethodNotAllowed) => {
-            line!(warn, METHOD_NOT_ALLOWED, "method_not_allowed", bodyBytes = bytes, detail = text)
-        }
-        Err(Rejection::HeaderMissing(_)) => {
-            line!(warn, BAD_REQUEST, "header_missing", bodyBytes = bytes, detail = text)
-        }
-        Err(Rejection::HeaderUnreadable(_)) => {
-            line!(warn, BAD_REQUEST, "header_unreadable", bodyBytes = bytes, detail = text)
-        }
-        Err(Rejection::NotAuthentic(error @ SignatureMismatch { signatures, keys })) => {
-            let detail = error.to_string();
-            line!(warn, UNAUTHORIZED, "signature_mismatch", signatures, keys, bodyBytes = bytes, detail)
-        }
-        Err(Rejection::NotFresh { webhook, error: TimestampError::Unreadable }) => {
-            line!(warn, BAD_REQUEST, "timestamp_unreadable", kept(webhook), detail = text)
-        }
-        Err(Rejection::NotFresh { webhook, error: TimestampError::OutsideTolerance(age) }) => {
-            line!(warn, UNAUTHORIZED, "timestamp_outside_tolerance", kept(webhook), ageSeconds = age, detail = text)
-        }
-        Err(Rejection::NotAnOutcome { webhook, .. }) => {
-            line!(warn, UNPROCESSABLE_ENTITY, "not_an_outcome", kept(webhook), detail = text)
-        }
-        Err(Rejection::TooLarge(webhook)) => {
-            line!(warn, PAYLOAD_TOO_LARGE, "too_large", kept(webhook), detail = text)
-        }
-        Err(Rejection::NotPublished { webhook, error, took }) => {
-            let (code, detail) = (shortened(error.code(), MAX_LOGGED_ID), error.message());
-            let (detail, took) = (shortened(&detail, MAX_LOGGED_DETAIL), took.as_millis() as u64);
-            line!(error, SERVICE_UNAVAILABLE, "not_published", kept(webhook), snsMilliseconds = took, code, detail)
-        }
-    }
-}
-
-/// The log fields that a replay needs: the task, as far as it is readable, and the body as text or Base64. If the body
-/// is too large for a log line, only its size.
-#[derive(Default)]
-struct Kept<'a> {
-    task_id: Option<String>,
-    status: Option<String>,
-    text: Option<&'a str>,
-    base64: Option<String>,
-    bytes: Option<usize>,
-}
-
-impl<'a> Kept<'a> {
-    fn of(webhook: &VerifiedWebhook<'a>) -> Self {
-        let (task_id, status) = outcome::task_id_and_status(webhook);
-        let kept = Self { task_id, status, ..Self::default() };
-        let body = webhook.body();
-        if body.len() > MAX_LOGGED_BODY_BYTES {
-            return Self { bytes: Some(body.len()), ..kept };
-        }
-        // The log line escapes other control characters as six bytes and could get too long. Valid JSON has none.
-        let is_short = |text: &&str| text.bytes().all(|b| b >= b' ' || matches!(b, b'\t' | b'\n' | b'\r'));
-        match str::from_utf8(body).ok().filter(is_short) {
-            Some(text) => Self { text: Some(text), ..kept },
-            None => Self { base64: Some(STANDARD.encode(body)), ..kept },
+        Err(Rejection::Authentic { webhook, reason }) => {
+            let (task_id, task_status) = outcome::task_id_and_status(webhook);
+            let line = Line {
+                webhook_timestamp: Some(webhook.timestamp()),
+                task_id,
+                task_status,
+                detail: Some(reason.to_string()),
+                body: LoggedBody::whole(webhook.body()),
+                ..line
+            };
+            match reason {
+                NotPublished::Timestamp(TimestampError::OutsideTolerance { age_seconds }) => {
+                    Line { age_seconds: Some(*age_seconds), ..line }
+                }
+                NotPublished::Timestamp(TimestampError::Unreadable)
+                | NotPublished::Outcome(_)
+                | NotPublished::Publish { error: PublishError::TooLarge, .. } => line,
+                NotPublished::Publish { error, took } => Line {
+                    sns_milliseconds: Some(took.as_millis() as u64),
+                    code: Some(error.code()),
+                    detail: Some(error.detail()),
+                    ..line
+                },
+            }
         }
     }
 }
 
 /// A header's text as received.
-fn header(headers: &HeaderMap, name: HeaderName) -> Result<&str, Rejection<'_>> {
+fn header(headers: &HeaderMap, name: HeaderName) -> Result<&str, NotAuthentic> {
     let value = headers.get(&name).map_or(&[][..], HeaderValue::as_bytes);
     match str::from_utf8(value) {
-        Ok("") => Err(Rejection::HeaderMissing(name)),
+        Ok("") => Err(NotAuthentic::HeaderMissing(name)),
         Ok(text) if is_plain_text(text) => Ok(text),
-        _ => Err(Rejection::HeaderUnreadable(name)),
+        _ => Err(NotAuthentic::HeaderUnreadable(name)),
     }
-}
-
-fn shortened(text: &str, characters: usize) -> &str {
-    text.char_indices().nth(characters).map_or(text, |(end, _)| &text[..end])
 }

@@ -13,13 +13,13 @@
 //! and, from it, a [`FreshWebhook`]. Only a fresh webhook makes a [`TaskOutcome`]. Only an outcome can be published.
 //!
 //! ```
-//! # use std::{error::Error, time::SystemTime};
+//! # use std::{error::Error, time::{Duration, SystemTime}};
 //! # use pollo_webhook::{SnsPublisher, TaskOutcome, Verifier, Webhook};
 //! # async fn f(verifier: &Verifier, publisher: &SnsPublisher, webhook: Webhook<'_>) -> Result<(), Box<dyn Error>> {
 //! let verified = verifier.verify(webhook)?;
 //! let fresh = verifier.check_timestamp(verified, SystemTime::now())?;
 //! let outcome = TaskOutcome::parse(fresh)?;
-//! let message_id = publisher.publish(&outcome).await?;
+//! let message_id = publisher.publish(&outcome, Duration::from_secs(7)).await?;
 //! # Ok(())
 //! # }
 //! ```
@@ -42,7 +42,7 @@
 //!
 //! ```compile_fail,E0308
 //! # async fn f(publisher: pollo_webhook::SnsPublisher, fresh: pollo_webhook::FreshWebhook<'_>) {
-//! publisher.publish(&fresh).await;
+//! publisher.publish(&fresh, std::time::Duration::MAX).await;
 //! # }
 //! ```
 //!
@@ -59,9 +59,13 @@
 //! ```
 //!
 //! ```compile_fail,E0451
-//! # fn f(webhook: pollo_webhook::VerifiedWebhook<'_>) {
-//! pollo_webhook::TaskOutcome { task_id: String::new(), status: String::new(), message: "", webhook };
-//! # }
+//! pollo_webhook::TaskOutcome {
+//!     task_id: String::new(),
+//!     status: pollo_webhook::Status::Succeed,
+//!     message: "",
+//!     webhook_id: "",
+//!     webhook_timestamp: "",
+//! };
 //! ```
 
 mod config;
@@ -74,7 +78,9 @@ mod webhook;
 
 pub use config::{Config, ConfigError};
 pub use handler::Handler;
-pub use outcome::{MAX_TASK_ID_BYTES, NotAnOutcome, TaskOutcome};
+pub use outcome::{MAX_TASK_ID_BYTES, OutcomeError, Status, TaskOutcome};
 pub use sns::{MAX_MESSAGE_BYTES, PublishError, SnsPublisher};
-pub use topic::{NotATopicArn, TopicArn};
-pub use webhook::{FreshWebhook, KeyError, SignatureMismatch, TimestampError, VerifiedWebhook, Verifier, Webhook};
+pub use topic::{TopicArn, TopicArnError};
+pub use webhook::{
+    FreshWebhook, KeyError, KeyProblem, SignatureError, TimestampError, VerifiedWebhook, Verifier, Webhook,
+};

@@ -5,14 +5,14 @@ use std::io;
 
 use lambda_http::{Error, Request, service_fn};
 use lambda_runtime::LambdaInvocation;
-use lambda_runtime::tower::util::MapRequestLayer;
+use lambda_runtime::tower::util::{MapFutureLayer, MapRequestLayer};
 use lambda_runtime::tracing::subscriber::util::SubscriberInitExt as _;
 use pollo_webhook::{Config, Handler, SnsPublisher, log};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     log::subscriber(io::stdout).init();
-    let Config { verifier, topic, sdk } = match Config::from_env() {
+    let Config { verifier, topic, sns_client } = match Config::from_env() {
         Ok(config) => config,
         Err(error) => {
             tracing::error!(result = "not_configured", detail = %error);
@@ -20,12 +20,17 @@ async fn main() -> Result<(), Error> {
             std::process::exit(1);
         }
     };
-    let handler: &'static Handler = Box::leak(Box::new(Handler::new(verifier, SnsPublisher::new(sdk, topic))));
+    let handler: &'static Handler = Box::leak(Box::new(Handler::new(verifier, SnsPublisher::new(sns_client, topic))));
     let runtime =
         lambda_http::runtime(service_fn(async |request: Request| Ok::<_, Infallible>(handler.handle(&request).await)))
             .layer(MapRequestLayer::new(|invocation: LambdaInvocation| {
-                log::set_request_id(&invocation.context.request_id);
+                log::set_request_id(Some(&invocation.context.request_id));
                 invocation
+            }))
+            .layer(MapFutureLayer::new(async |invocation| {
+                let result = invocation.await;
+                log::set_request_id(None);
+                result
             }));
     // A panic during start-up cannot quote an event, so its full message is logged.
     log::install_panic_hook();

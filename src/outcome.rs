@@ -1,19 +1,21 @@
 //! The outcome of a task, parsed from a verified webhook.
 
 use std::collections::HashSet;
+use std::collections::hash_map::RandomState;
 use std::fmt;
+use std::hash::BuildHasher as _;
 
 use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
-use serde_json::Value;
+use serde_json::value::RawValue;
 
-use crate::webhook::{FreshWebhook, VerifiedWebhook, is_plain_text};
+use crate::webhook::{FreshWebhook, VerifiedWebhook};
 
 /// Longest accepted task id, in bytes. Pollo's task ids have about 25. Pollo documents no limit.
 pub const MAX_TASK_ID_BYTES: usize = 256;
 
 /// Why an authentic message is not a task outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotAnOutcome {
+pub enum OutcomeError {
     /// The body is not UTF-8, or not one JSON object.
     #[error("body is not a JSON object")]
     NotAnObject,
@@ -26,17 +28,53 @@ pub enum NotAnOutcome {
     /// `status` is neither `succeed` nor `failed`.
     #[error("status is neither succeed nor failed")]
     UnknownStatus,
+    /// SQS accepts only characters that XML allows, so a queue would never get the message.
+    #[error("body contains U+FFFE or U+FFFF, which SQS rejects")]
+    Noncharacter,
+}
+
+/// How a task has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// `succeed`
+    Succeed,
+    /// `failed`
+    Failed,
+}
+
+impl Status {
+    /// The status as Pollo writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeed => "succeed",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 /// A task outcome that Pollo has sent.
 ///
 /// Only [`TaskOutcome::parse`] makes one, from a [`FreshWebhook`]. So the outcome is authentic and fresh.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct TaskOutcome<'a> {
     task_id: String,
-    status: String,
+    status: Status,
     message: &'a str,
-    webhook: VerifiedWebhook<'a>,
+    webhook_id: &'a str,
+    webhook_timestamp: &'a str,
+}
+
+impl fmt::Debug for TaskOutcome<'_> {
+    /// Shows the size of the message, because its links to results need no login.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskOutcome")
+            .field("task_id", &self.task_id)
+            .field("status", &self.status)
+            .field("message", &format_args!("[{} bytes]", self.message.len()))
+            .field("webhook_id", &self.webhook_id)
+            .field("webhook_timestamp", &self.webhook_timestamp)
+            .finish()
+    }
 }
 
 impl<'a> TaskOutcome<'a> {
@@ -47,18 +85,24 @@ impl<'a> TaskOutcome<'a> {
     ///
     /// # Errors
     ///
-    /// [`NotAnOutcome`], if the body breaks one of these rules.
-    pub fn parse(webhook: FreshWebhook<'a>) -> Result<Self, NotAnOutcome> {
+    /// [`OutcomeError`], if the body breaks one of these rules.
+    pub fn parse(webhook: FreshWebhook<'a>) -> Result<Self, OutcomeError> {
         let webhook = webhook.verified();
-        let message = str::from_utf8(webhook.body()).map_err(|_| NotAnOutcome::NotAnObject)?;
-        let Fields { task_id, status, repeated_key } = Fields::read(message).ok_or(NotAnOutcome::NotAnObject)?;
+        let message = str::from_utf8(webhook.body()).map_err(|_| OutcomeError::NotAnObject)?;
+        let Fields { task_id, status, repeated_key } = Fields::read(message).ok_or(OutcomeError::NotAnObject)?;
         if repeated_key {
-            return Err(NotAnOutcome::RepeatedKey);
+            return Err(OutcomeError::RepeatedKey);
         }
-        let task_id = task_id.ok_or(NotAnOutcome::NoTaskId)?;
-        let is_known = |status: &String| matches!(&**status, "succeed" | "failed");
-        let status = status.filter(is_known).ok_or(NotAnOutcome::UnknownStatus)?;
-        Ok(Self { task_id, status, message, webhook })
+        let task_id = task_id.ok_or(OutcomeError::NoTaskId)?;
+        let status = match status.as_deref() {
+            Some("succeed") => Status::Succeed,
+            Some("failed") => Status::Failed,
+            _ => return Err(OutcomeError::UnknownStatus),
+        };
+        if message.contains(NONCHARACTERS) {
+            return Err(OutcomeError::Noncharacter);
+        }
+        Ok(Self { task_id, status, message, webhook_id: webhook.id(), webhook_timestamp: webhook.timestamp() })
     }
 
     /// `taskId`: 1 to [`MAX_TASK_ID_BYTES`] bytes, without control characters.
@@ -66,9 +110,9 @@ impl<'a> TaskOutcome<'a> {
         &self.task_id
     }
 
-    /// `status`: `succeed` or `failed`.
-    pub fn status(&self) -> &str {
-        &self.status
+    /// `status`
+    pub fn status(&self) -> Status {
+        self.status
     }
 
     /// The verified body, byte for byte.
@@ -76,9 +120,14 @@ impl<'a> TaskOutcome<'a> {
         self.message
     }
 
-    /// The webhook that contained the outcome.
-    pub fn webhook(&self) -> VerifiedWebhook<'a> {
-        self.webhook
+    /// The id of the webhook that contained the outcome.
+    pub fn webhook_id(&self) -> &'a str {
+        self.webhook_id
+    }
+
+    /// The timestamp of the webhook that contained the outcome, as received.
+    pub fn webhook_timestamp(&self) -> &'a str {
+        self.webhook_timestamp
     }
 }
 
@@ -87,6 +136,19 @@ impl<'a> TaskOutcome<'a> {
 pub(crate) fn task_id_and_status(webhook: &VerifiedWebhook<'_>) -> (Option<String>, Option<String>) {
     let fields = str::from_utf8(webhook.body()).ok().and_then(Fields::read).unwrap_or_default();
     (fields.task_id, fields.status)
+}
+
+/// The two characters above U+001F that XML, and therefore SQS, does not allow.
+const NONCHARACTERS: [char; 2] = ['\u{fffe}', '\u{ffff}'];
+
+/// Whether text can be a message attribute, and can be shown.
+pub(crate) fn is_plain_text(text: &str) -> bool {
+    text.chars().all(is_plain)
+}
+
+/// Control characters can change what a terminal shows.
+pub(crate) fn is_plain(c: char) -> bool {
+    !c.is_control() && !NONCHARACTERS.contains(&c)
 }
 
 /// The fields that are read from a body. A field is `None` unless it is a string of 1 to [`MAX_TASK_ID_BYTES`] bytes
@@ -120,34 +182,41 @@ impl<'de> Visitor<'de> for FieldsVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
         let mut fields = Fields::default();
-        let mut keys = HashSet::new();
+        // Hashes use less memory than keys: a body of 6 MB can have 700,000 keys. Each body gets a new hasher, so a
+        // webhook whose keys collide, with a probability of 2^-64 for two keys, is accepted when Pollo retries.
+        let hasher = RandomState::new();
+        let mut seen = HashSet::new();
         while let Some(key) = map.next_key::<String>()? {
-            let field = match key.as_str() {
-                "taskId" => Some(&mut fields.task_id),
-                "status" => Some(&mut fields.status),
-                _ => None,
-            };
-            let is_new = keys.insert(key);
-            match field {
-                Some(field) => {
-                    let text = map.next_value::<Value>()?.as_str().map(str::to_owned).filter(|_| is_new);
-                    *field = text.filter(|text| (1..=MAX_TASK_ID_BYTES).contains(&text.len()) && is_plain_text(text));
-                }
-                // `IgnoredAny` skips a value without recursion, so deep nesting cannot exhaust the stack.
-                None => drop(map.next_value::<IgnoredAny>()?),
-            }
+            let is_new = seen.insert(hasher.hash_one(&key));
             fields.repeated_key |= !is_new;
+            let field = match key.as_str() {
+                "taskId" => &mut fields.task_id,
+                "status" => &mut fields.status,
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+            };
+            // A value is skipped without recursion and without memory, whatever its depth or size.
+            let value = map.next_value::<&RawValue>()?;
+            *field = if is_new { plain_string(value) } else { None };
         }
         Ok(fields)
     }
 }
 
+/// The text of a JSON string of 1 to [`MAX_TASK_ID_BYTES`] bytes without control characters.
+fn plain_string(json: &RawValue) -> Option<String> {
+    let text: String = serde_json::from_str(json.get()).ok()?;
+    Some(text).filter(|text| (1..=MAX_TASK_ID_BYTES).contains(&text.len()) && is_plain_text(text))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::webhook::testing::fresh;
+    use crate::webhook::fresh;
 
-    fn parse(body: &str) -> Result<(String, String), NotAnOutcome> {
+    fn parse(body: &str) -> Result<(String, Status), OutcomeError> {
         TaskOutcome::parse(fresh(body.as_bytes())).map(|outcome| (outcome.task_id, outcome.status))
     }
 
@@ -157,13 +226,10 @@ mod tests {
 
     #[test]
     fn reads_the_documented_body() {
-        assert_eq!(parse(r#"{"taskId":"t1","status":"succeed"}"#), Ok(("t1".into(), "succeed".into())));
-        assert_eq!(parse(r#"{"taskId":"t1","status":"failed"}"#), Ok(("t1".into(), "failed".into())));
-        assert_eq!(
-            parse(" {\r\n\t\"status\" : \"failed\",\n\"taskId\":\"t1\" }\n"),
-            Ok(("t1".into(), "failed".into()))
-        );
-        assert_eq!(parse(r#"{"task\u0049d":"t\u0031","status":"faile\u0064"}"#), Ok(("t1".into(), "failed".into())));
+        assert_eq!(parse(r#"{"taskId":"t1","status":"succeed"}"#), Ok(("t1".into(), Status::Succeed)));
+        assert_eq!(parse(r#"{"taskId":"t1","status":"failed"}"#), Ok(("t1".into(), Status::Failed)));
+        assert_eq!(parse(" {\r\n\t\"status\" : \"failed\",\n\"taskId\":\"t1\" }\n"), Ok(("t1".into(), Status::Failed)));
+        assert_eq!(parse(r#"{"task\u0049d":"t\u0031","status":"faile\u0064"}"#), Ok(("t1".into(), Status::Failed)));
     }
 
     #[test]
@@ -171,6 +237,28 @@ mod tests {
         let body = " {\"credit\":1.0,\"taskId\":\"t\\u0031\",\n\"generations\":[{\"url\":\"https:\\/\\/a/ü\"}],\"status\":\"failed\"}\n";
         let outcome = TaskOutcome::parse(fresh(body.as_bytes())).unwrap();
         assert_eq!(outcome.message(), body);
+    }
+
+    #[test]
+    fn shows_the_size_of_the_message_when_printed() {
+        let outcome = TaskOutcome::parse(fresh(br#"{"taskId":"t1","status":"succeed","url":"https://a.example/1"}"#));
+        assert_eq!(
+            format!("{:?}", outcome.unwrap()),
+            r#"TaskOutcome { task_id: "t1", status: Succeed, message: [62 bytes], webhook_id: "msg_1", webhook_timestamp: "1767225600" }"#
+        );
+    }
+
+    #[test]
+    fn rejects_a_body_with_characters_that_sqs_rejects() {
+        for character in ['\u{fffe}', '\u{ffff}'] {
+            let body = format!(r#"{{"taskId":"t1","status":"succeed","prompt":"a{character}"}}"#);
+            assert_eq!(parse(&body), Err(OutcomeError::Noncharacter), "{body}");
+        }
+        // SQS accepts the neighbours, other noncharacters, and escapes, which are ASCII.
+        for text in ["\u{fffd}", "\u{10000}", "\u{1ffff}", "\u{7f}\u{9f}", "\\uffff"] {
+            let body = format!(r#"{{"taskId":"t1","status":"succeed","prompt":"{text}"}}"#);
+            assert_eq!(parse(&body), Ok(("t1".into(), Status::Succeed)), "{body}");
+        }
     }
 
     #[test]
@@ -184,7 +272,7 @@ mod tests {
             r#""TaskId":1,"taskid":2,"":3"#,
         ] {
             let body = format!(r#"{{{field},"taskId":"t1","status":"succeed"}}"#);
-            assert_eq!(parse(&body), Ok(("t1".into(), "succeed".into())), "{body}");
+            assert_eq!(parse(&body), Ok(("t1".into(), Status::Succeed)), "{body}");
         }
     }
 
@@ -192,9 +280,9 @@ mod tests {
     fn ignores_nesting_of_any_depth_without_using_the_stack() {
         let deep = 100_000;
         let body = format!(r#"{{"a":{}{},"taskId":"t1","status":"succeed"}}"#, "[".repeat(deep), "]".repeat(deep));
-        assert_eq!(parse(&body), Ok(("t1".into(), "succeed".into())));
+        assert_eq!(parse(&body), Ok(("t1".into(), Status::Succeed)));
         let body = format!(r#"{{"taskId":{}{},"status":"succeed"}}"#, "[".repeat(deep), "]".repeat(deep));
-        assert_eq!(parse(&body), Err(NotAnOutcome::NotAnObject));
+        assert_eq!(parse(&body), Err(OutcomeError::NoTaskId));
     }
 
     #[test]
@@ -206,7 +294,7 @@ mod tests {
             r#"{"taskId":"t1","status":"succeed","task\u0049d":"t2"}"#,
             r#"{"taskId":null,"taskId":"t1","status":"succeed"}"#,
         ] {
-            assert_eq!(parse(body), Err(NotAnOutcome::RepeatedKey), "{body}");
+            assert_eq!(parse(body), Err(OutcomeError::RepeatedKey), "{body}");
         }
     }
 
@@ -231,10 +319,10 @@ mod tests {
             "{\"taskId\":\"t\n1\",\"status\":\"succeed\"}",
             "taskId=t1&status=succeed",
         ] {
-            assert_eq!(parse(body), Err(NotAnOutcome::NotAnObject), "{body}");
+            assert_eq!(parse(body), Err(OutcomeError::NotAnObject), "{body}");
         }
         let latin_1 = b"{\"taskId\":\"t1\",\"status\":\"succeed\",\"a\":\"\xe9\"}";
-        assert_eq!(TaskOutcome::parse(fresh(latin_1)).map(drop), Err(NotAnOutcome::NotAnObject));
+        assert_eq!(TaskOutcome::parse(fresh(latin_1)).map(drop), Err(OutcomeError::NotAnObject));
     }
 
     #[test]
@@ -247,19 +335,19 @@ mod tests {
             r#"{"taskId":1,"status":"succeed"}"#,
             r#"{"taskId":["t1"],"status":"succeed"}"#,
         ] {
-            assert_eq!(parse(body), Err(NotAnOutcome::NoTaskId), "{body}");
+            assert_eq!(parse(body), Err(OutcomeError::NoTaskId), "{body}");
         }
     }
 
     #[test]
     fn accepts_a_task_id_that_sns_accepts_as_an_attribute() {
         for task_id in ["t", " ", "a b", "動画-🎬", "a\"b\\", &"t".repeat(256), &"é".repeat(128)] {
-            assert_eq!(parse(&with_task_id(task_id)), Ok((task_id.into(), "failed".into())), "{task_id:?}");
+            assert_eq!(parse(&with_task_id(task_id)), Ok((task_id.into(), Status::Failed)), "{task_id:?}");
         }
         for task_id in
             ["", "a\nb", "\t", "a\0", "\u{7f}", "\u{85}", "\u{fffe}", "\u{ffff}", &"t".repeat(257), &"é".repeat(129)]
         {
-            assert_eq!(parse(&with_task_id(task_id)), Err(NotAnOutcome::NoTaskId), "{task_id:?}");
+            assert_eq!(parse(&with_task_id(task_id)), Err(OutcomeError::NoTaskId), "{task_id:?}");
         }
     }
 
@@ -277,8 +365,8 @@ mod tests {
             r#"["succeed"]"#,
         ] {
             let body = format!(r#"{{"taskId":"t1","status":{status}}}"#);
-            assert_eq!(parse(&body), Err(NotAnOutcome::UnknownStatus), "{body}");
+            assert_eq!(parse(&body), Err(OutcomeError::UnknownStatus), "{body}");
         }
-        assert_eq!(parse(r#"{"taskId":"t1"}"#), Err(NotAnOutcome::UnknownStatus));
+        assert_eq!(parse(r#"{"taskId":"t1"}"#), Err(OutcomeError::UnknownStatus));
     }
 }

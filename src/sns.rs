@@ -3,24 +3,32 @@
 //! `aws-config` is not used: Lambda sets the credentials in the environment, and with `aws-config` the start takes
 //! three quarters more instructions (docs/performance.md).
 
+use std::collections::hash_map::RandomState;
 use std::error::Error as _;
+use std::fmt;
+use std::hash::BuildHasher as _;
 use std::iter::successors;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use aws_sdk_sns::Client;
-use aws_sdk_sns::config::interceptors::InterceptorContext;
+use aws_sdk_sns::config::interceptors::{BeforeTransmitInterceptorContextRef, InterceptorContext};
 use aws_sdk_sns::config::retry::{ClassifyRetry, RetryAction, RetryConfig, RetryPartition, TokenBucket};
 use aws_sdk_sns::config::timeout::TimeoutConfig;
 use aws_sdk_sns::config::{
-    BehaviorVersion, Builder, Credentials, IdentityCache, Region, StalledStreamProtectionConfig,
+    BehaviorVersion, Builder, ConfigBag, Credentials, IdentityCache, Intercept, Region, RuntimeComponents,
+    StalledStreamProtectionConfig,
 };
-use aws_sdk_sns::error::{ProvideErrorMetadata as _, SdkError};
+use aws_sdk_sns::error::{BoxError, ProvideErrorMetadata as _, SdkError};
 use aws_sdk_sns::operation::publish::PublishError as SnsPublishError;
 use aws_sdk_sns::types::MessageAttributeValue;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use aws_smithy_runtime_api::client::retries::classifiers::{RetryClassifierPriority, RetryReason};
+use aws_smithy_types::retry::ErrorKind;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use lambda_http::http::Uri;
 use sha2::{Digest as _, Sha256};
 
 use crate::outcome::TaskOutcome;
@@ -30,84 +38,135 @@ use crate::topic::TopicArn;
 /// A topic can have a lower limit, `MaximumMessageSize`, 262,144 by default. SNS enforces that limit.
 pub const MAX_MESSAGE_BYTES: usize = 1_048_576;
 
-/// Three attempts of 2 s and the pauses between them fit into the 7 s of the operation. So Pollo gets a response within
-/// 8 s.
+/// Longest time of a call with its retries. So Pollo gets a response within 8 s.
+pub(crate) const PUBLISH_TIMEOUT: Duration = Duration::from_secs(7);
+
+/// Three attempts of 2 s and the pauses between them fit into [`PUBLISH_TIMEOUT`]. So do three attempts that SNS
+/// throttles, and two pauses of 3 s.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
-const OPERATION_TIMEOUT: Duration = Duration::from_secs(7);
 const MAX_ATTEMPTS: u32 = 3;
+/// The pause before the second attempt is random, up to this; before the third, up to twice this.
 const INITIAL_BACKOFF: Duration = Duration::from_millis(100);
-const MAX_BACKOFF: Duration = Duration::from_millis(400);
+/// Longest pause that SNS can ask for.
+const MAX_BACKOFF: Duration = Duration::from_secs(3);
+/// Shortest pause after throttling; the longest is 500 ms longer. SNS counts calls per second, so all attempts within
+/// one second meet the same used-up quota.
+const THROTTLING_BACKOFF: Duration = Duration::from_secs(1);
 
 /// Amazon's five root certificates. The certificate of every AWS endpoint chains to one of them
 /// (<https://www.amazontrust.com/repository/>). The earliest expiry date is 2037-12-31.
 const AMAZON_ROOTS: &str = include_str!("amazon-roots.pem");
 
-/// The configuration of the client, without the region. `endpoint_url` replaces the region's endpoint. If
-/// `roots_are_named`, the roots in `SSL_CERT_FILE` and `SSL_CERT_DIR` replace Amazon's.
-pub(crate) fn sdk_config(
-    credentials: Credentials,
-    endpoint_url: Option<String>,
-    use_fips: bool,
-    use_dual_stack: bool,
-    roots_are_named: bool,
-) -> Builder {
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-        .operation_timeout(OPERATION_TIMEOUT);
-    let retries = RetryConfig::standard()
-        .with_max_attempts(MAX_ATTEMPTS)
-        .with_initial_backoff(INITIAL_BACKOFF)
-        .with_max_backoff(MAX_BACKOFF);
-    // Reading the system's roots would take longer than the rest of the start.
-    let roots = match roots_are_named {
-        true => TrustStore::empty().with_native_roots(true),
-        false => TrustStore::empty().with_pem_certificate(AMAZON_ROOTS),
-    };
-    let tls = TlsContext::builder().with_trust_store(roots).build().expect("a trust store is enough");
-    let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).tls_context(tls);
-    let config = Builder::new()
-        .behavior_version(BehaviorVersion::latest())
-        .credentials_provider(credentials)
-        // The credentials never change: Lambda replaces them together with the process.
-        .identity_cache(IdentityCache::no_cache())
-        // The attempt's timeout ends a stalled response.
-        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-        .http_client(http.build_https())
-        .timeout_config(timeouts.build())
-        .retry_config(retries)
-        // An outage uses up the default retry quota, which does not refill with time. Later webhooks would have only
-        // one attempt.
-        .retry_partition(RetryPartition::custom("sns").token_bucket(TokenBucket::unlimited()).build())
-        .retry_classifier(Throttling);
-    // The SDK stores an entry for every setting, even for a default value, and copies all entries at the start.
-    let config = if use_fips { config.use_fips(true) } else { config };
-    let config = if use_dual_stack { config.use_dual_stack(true) } else { config };
-    if let Some(url) = endpoint_url { config.endpoint_url(url) } else { config }
+/// The root certificates that the client trusts.
+pub(crate) enum Roots {
+    /// Amazon's.
+    Amazon,
+    /// Those in `SSL_CERT_FILE` and `SSL_CERT_DIR`.
+    Environment,
 }
 
-/// Retries every throttling error. The SDK's own classifiers do not include SNS's codes `Throttled` and
-/// `KMSThrottling`, and HTTP status 429.
+/// As whom and where the client calls SNS.
+pub(crate) struct ClientSettings {
+    pub credentials: Credentials,
+    /// Replaces the endpoint of the topic's region.
+    pub endpoint_url: Option<String>,
+    pub use_fips: bool,
+    pub use_dual_stack: bool,
+    pub roots: Roots,
+}
+
+impl ClientSettings {
+    /// The configuration of the client, without the region.
+    pub(crate) fn into_config(self) -> Builder {
+        let timeouts =
+            TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(ATTEMPT_TIMEOUT);
+        let retries = RetryConfig::standard()
+            .with_max_attempts(MAX_ATTEMPTS)
+            .with_initial_backoff(INITIAL_BACKOFF)
+            .with_max_backoff(MAX_BACKOFF);
+        let roots = match self.roots {
+            // Reading the system's roots would take longer than the rest of the start.
+            Roots::Amazon => TrustStore::empty().with_pem_certificate(AMAZON_ROOTS),
+            Roots::Environment => TrustStore::empty().with_native_roots(true),
+        };
+        let tls = TlsContext::builder().with_trust_store(roots).build().expect("a trust store is enough");
+        let http =
+            aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).tls_context(tls);
+        let mut config = Builder::new()
+            // The version decides retries and timeouts, so `cargo update` must not change it. A later version has
+            // other rules for pauses; take one together with the tests of failures.
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .credentials_provider(self.credentials)
+            // The credentials never change: Lambda replaces them together with the process.
+            .identity_cache(IdentityCache::no_cache())
+            // The attempt's timeout ends a stalled response.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .http_client(http.build_https())
+            .timeout_config(timeouts.build())
+            .retry_config(retries)
+            // An outage uses up the default retry quota, which does not refill with time. Later webhooks would have
+            // only one attempt.
+            .retry_partition(RetryPartition::custom("sns").token_bucket(TokenBucket::unlimited()).build())
+            .retry_classifier(Throttling);
+        // The SDK stores an entry for every setting, even for a default value, and copies all entries at the start.
+        if self.use_fips {
+            config = config.use_fips(true);
+        }
+        if self.use_dual_stack {
+            config = config.use_dual_stack(true);
+        }
+        if let Some(url) = self.endpoint_url {
+            config = config.endpoint_url(url);
+        }
+        config
+    }
+}
+
+/// Retries every throttling error, after about a second or after the longer time that SNS asks for. The SDK's own
+/// classifiers do not include SNS's codes `Throttled` and `KMSThrottling`, and HTTP status 429.
 #[derive(Debug)]
 struct Throttling;
 
 impl ClassifyRetry for Throttling {
     fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
-        let is_429 = context.response().is_some_and(|response| response.status().as_u16() == 429);
+        self.classify_retry_v2(context, &RetryAction::NoActionIndicated)
+    }
+
+    fn classify_retry_v2(&self, context: &InterceptorContext, previous: &RetryAction) -> RetryAction {
+        let is_known = matches!(
+            previous,
+            RetryAction::RetryIndicated(RetryReason::RetryableError { kind: ErrorKind::ThrottlingError, .. })
+        );
         let error = context.output_or_error().and_then(|result| result.err()?.as_operation_error());
-        let code = error.and_then(|error| error.downcast_ref::<SnsPublishError>()?.code());
-        let is_throttling = is_429 || code.is_some_and(|code| code.contains("Throttl"));
-        if is_throttling { RetryAction::throttling_error() } else { RetryAction::NoActionIndicated }
+        let code = error.and_then(|error| error.downcast_ref::<SnsPublishError>()?.code()).unwrap_or_default();
+        let is_429 = context.response().is_some_and(|response| response.status().as_u16() == 429);
+        if !is_known && !is_429 && !code.contains("Throttl") {
+            return RetryAction::NoActionIndicated;
+        }
+        let asked = context.response().and_then(|response| response.headers().get("x-amz-retry-after")?.parse().ok());
+        let pause = throttling_pause().max(Duration::from_millis(asked.unwrap_or_default()));
+        RetryAction::retryable_error_with_explicit_delay(ErrorKind::ThrottlingError, pause)
     }
 
     fn name(&self) -> &'static str {
         "Throttling"
     }
+
+    /// After the SDK's classifiers, whose pauses are shorter.
+    fn priority(&self) -> RetryClassifierPriority {
+        RetryClassifierPriority::run_after(RetryClassifierPriority::transient_error_classifier())
+    }
+}
+
+/// Random, so that the retries of several functions spread. A hasher is the standard library's source of randomness.
+fn throttling_pause() -> Duration {
+    let jitter = RandomState::new().hash_one(()) % 500;
+    THROTTLING_BACKOFF + Duration::from_millis(jitter)
 }
 
 /// Why a message was not published.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum PublishError {
     /// The message is larger than [`MAX_MESSAGE_BYTES`]. SNS was not called.
     #[error("message is larger than SNS can take: {MAX_MESSAGE_BYTES} bytes with its attributes")]
@@ -115,10 +174,29 @@ pub enum PublishError {
     /// The call failed: after three attempts if the error can be temporary, otherwise after one. SNS may have accepted
     /// the message, if only its response was lost.
     #[error("SNS did not accept the message")]
-    Sns(#[source] Box<SdkError<SnsPublishError>>),
+    Sns {
+        /// The host that was called.
+        host: String,
+        /// The SDK's error. Not the source of this error, because its text can quote the request.
+        error: Box<SdkError<SnsPublishError>>,
+    },
+    /// The call and its retries took too long. SNS may have accepted the message.
+    #[error("SNS did not accept the message within {} ms", limit.as_millis())]
+    OutOfTime {
+        /// The host that was called.
+        host: String,
+        /// The time that the call had.
+        limit: Duration,
+    },
     /// SNS responded without a message id.
     #[error("SNS responded without a message id")]
     NoMessageId,
+}
+
+impl fmt::Debug for PublishError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PublishError").field("code", &self.code()).field("detail", &self.detail()).finish()
+    }
 }
 
 impl PublishError {
@@ -127,7 +205,8 @@ impl PublishError {
         match self {
             Self::TooLarge => "TooLarge",
             Self::NoMessageId => "NoMessageId",
-            Self::Sns(error) => error.code().unwrap_or(match &**error {
+            Self::OutOfTime { .. } => "Timeout",
+            Self::Sns { error, .. } => error.code().unwrap_or(match &**error {
                 SdkError::TimeoutError(_) => "Timeout",
                 SdkError::DispatchFailure(_) => "DispatchFailure",
                 SdkError::ConstructionFailure(_) => "ConstructionFailure",
@@ -137,9 +216,14 @@ impl PublishError {
         }
     }
 
-    /// SNS's error message, of any length, or the SDK's description of the failure. Never quotes the request.
-    pub fn message(&self) -> String {
-        let Self::Sns(error) = self else { return self.to_string() };
+    /// SNS's error message, of any length, or the SDK's description of the failure. Names the host if no response came
+    /// from there. Never quotes the request.
+    pub fn detail(&self) -> String {
+        let (host, error) = match self {
+            Self::TooLarge | Self::NoMessageId => return self.to_string(),
+            Self::OutOfTime { host, .. } => return format!("{self} ({host})"),
+            Self::Sns { host, error } => (host, error),
+        };
         if let Some(message) = error.message() {
             return message.to_owned();
         }
@@ -151,7 +235,40 @@ impl PublishError {
             _ => error.source(),
         };
         let causes = successors(cause, |&error| error.source()).map(|error| format!(": {error}"));
-        format!("{error}{status}{}", causes.collect::<String>())
+        let causes = causes.collect::<String>();
+        match &**error {
+            SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) => format!("{error} ({host}){causes}"),
+            _ => format!("{error}{status}{causes}"),
+        }
+    }
+}
+
+/// Keeps the host that is called, for the log. The SDK's errors do not name it.
+#[derive(Clone, Debug, Default)]
+struct CalledHost(Arc<OnceLock<String>>);
+
+impl CalledHost {
+    fn name(&self) -> String {
+        self.0.get().cloned().unwrap_or_default()
+    }
+}
+
+impl Intercept for CalledHost {
+    fn name(&self) -> &'static str {
+        "CalledHost"
+    }
+
+    fn read_before_transmit(
+        &self,
+        context: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if self.0.get().is_none() {
+            let uri: Uri = context.request().uri().parse()?;
+            let _ = self.0.set(uri.host().unwrap_or_default().to_owned());
+        }
+        Ok(())
     }
 }
 
@@ -159,13 +276,15 @@ impl PublishError {
 pub struct SnsPublisher {
     client: Client,
     topic: TopicArn,
+    called_host: CalledHost,
 }
 
 impl SnsPublisher {
     /// Creates a client with this configuration, for the region of `topic`. The client reuses its connection.
-    pub fn new(sdk_config: Builder, topic: TopicArn) -> Self {
-        let config = sdk_config.region(Region::new(topic.region().to_owned())).build();
-        Self { client: Client::from_conf(config), topic }
+    pub fn new(client_config: Builder, topic: TopicArn) -> Self {
+        let called_host = CalledHost::default();
+        let config = client_config.region(Region::new(topic.region().to_owned())).interceptor(called_host.clone());
+        Self { client: Client::from_conf(config.build()), topic, called_host }
     }
 
     /// Publishes `outcome`, and returns SNS's message id.
@@ -175,15 +294,15 @@ impl SnsPublisher {
     ///
     /// # Errors
     ///
-    /// [`PublishError`], after at most 8 s.
-    pub async fn publish(&self, outcome: &TaskOutcome<'_>) -> Result<String, PublishError> {
-        let webhook = outcome.webhook();
+    /// [`PublishError`], after at most `limit` or 7 s, whichever is shorter.
+    pub async fn publish(&self, outcome: &TaskOutcome<'_>, limit: Duration) -> Result<String, PublishError> {
+        let status = outcome.status().as_str();
         // Filter policies of subscribers can use these.
         let attributes = [
-            ("status", outcome.status()),
+            ("status", status),
             ("taskId", outcome.task_id()),
-            ("webhookId", webhook.id()),
-            ("webhookTimestamp", webhook.timestamp()),
+            ("webhookId", outcome.webhook_id()),
+            ("webhookTimestamp", outcome.webhook_timestamp()),
         ];
         let size = attributes.iter().map(|(name, value)| name.len() + "String".len() + value.len()).sum::<usize>();
         if outcome.message().len() + size > MAX_MESSAGE_BYTES {
@@ -199,12 +318,18 @@ impl SnsPublisher {
             request = request.message_attributes(name, value);
         }
         if self.topic.is_fifo() {
-            let (task_id, status) = (outcome.task_id(), outcome.status());
+            let task_id = outcome.task_id();
             request = request
                 .message_group_id(fifo_id(task_id.to_owned()))
                 .message_deduplication_id(fifo_id(format!("{task_id}.{status}")));
         }
-        let response = request.send().await.map_err(|error| PublishError::Sns(Box::new(error)))?;
+        let limit = limit.min(PUBLISH_TIMEOUT);
+        let host = || self.called_host.name();
+        let response = match tokio::time::timeout(limit, request.send()).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return Err(PublishError::Sns { host: host(), error: Box::new(error) }),
+            Err(_) => return Err(PublishError::OutOfTime { host: host(), limit }),
+        };
         response.message_id.filter(|id| !id.is_empty()).ok_or(PublishError::NoMessageId)
     }
 }
@@ -222,28 +347,48 @@ mod tests {
     use base64::engine::general_purpose::STANDARD;
 
     use super::*;
-    use crate::webhook::testing::fresh;
+    use crate::webhook::fresh;
 
     fn publisher(endpoint_url: Option<&str>) -> SnsPublisher {
-        let credentials = Credentials::new("AKIDEXAMPLE", "secret", None, None, "a test");
+        let settings = ClientSettings {
+            credentials: Credentials::new(
+                "AKIDEXAMPLE",
+                "secret/key",
+                Some("session/token".to_owned()),
+                None,
+                "a test",
+            ),
+            endpoint_url: endpoint_url.map(str::to_owned),
+            use_fips: false,
+            use_dual_stack: false,
+            roots: Roots::Amazon,
+        };
         let topic = "arn:aws:sns:us-east-1:123456789012:pollo-outcomes".parse().unwrap();
-        SnsPublisher::new(sdk_config(credentials, endpoint_url.map(str::to_owned), false, false, false), topic)
+        SnsPublisher::new(settings.into_config(), topic)
     }
 
     #[test]
     fn bounds_each_call_and_its_retries() {
         let publisher = publisher(None);
         let config = publisher.client.config();
-        let attempts = ATTEMPT_TIMEOUT * MAX_ATTEMPTS + MAX_BACKOFF * (MAX_ATTEMPTS - 1);
-        assert!(attempts < OPERATION_TIMEOUT && OPERATION_TIMEOUT < Duration::from_secs(8));
+        let hanging = ATTEMPT_TIMEOUT * MAX_ATTEMPTS + INITIAL_BACKOFF * 3;
+        let throttled = MAX_BACKOFF * (MAX_ATTEMPTS - 1);
+        assert!(hanging < PUBLISH_TIMEOUT && throttled < PUBLISH_TIMEOUT && PUBLISH_TIMEOUT < Duration::from_secs(8));
         let timeouts = config.timeout_config().unwrap();
         assert_eq!(timeouts.connect_timeout(), Some(CONNECT_TIMEOUT));
         assert_eq!(timeouts.operation_attempt_timeout(), Some(ATTEMPT_TIMEOUT));
-        assert_eq!(timeouts.operation_timeout(), Some(OPERATION_TIMEOUT));
         let retries = config.retry_config().unwrap();
         assert_eq!(retries.max_attempts(), MAX_ATTEMPTS);
         assert_eq!(retries.initial_backoff(), INITIAL_BACKOFF);
         assert_eq!(retries.max_backoff(), MAX_BACKOFF);
+    }
+
+    #[test]
+    fn a_pause_after_throttling_is_random_and_takes_a_second_or_half_a_second_more() {
+        let mut pauses: Vec<Duration> = (0..1_000).map(|_| throttling_pause()).collect();
+        pauses.sort_unstable();
+        assert!(pauses[0] >= THROTTLING_BACKOFF && pauses[999] < THROTTLING_BACKOFF + Duration::from_millis(500));
+        assert!(pauses[999] - pauses[0] > Duration::from_millis(250), "{pauses:?}");
     }
 
     #[test]
@@ -272,9 +417,12 @@ mod tests {
         let body = br#"{"taskId":"t1","status":"succeed","generations":[{"url":"https://a.example/signed"}]}"#;
         let outcome = TaskOutcome::parse(fresh(body)).unwrap();
         for endpoint in ["foo bar", "127.0.0.1:1", "ftp://127.0.0.1:1", "http://127.0.0.1:1"] {
-            let message = publisher(Some(endpoint)).publish(&outcome).await.unwrap_err().message();
+            let error = publisher(Some(endpoint)).publish(&outcome, PUBLISH_TIMEOUT).await.unwrap_err();
             for part in ["t1", "succeed", "signed", "Publish", "arn:", "AKIDEXAMPLE"] {
-                assert!(!message.contains(part), "{endpoint}: {message}");
+                assert!(!error.detail().contains(part), "{endpoint}: {}", error.detail());
+            }
+            for part in ["signed", "AKIDEXAMPLE", "secret/key", "session/token"] {
+                assert!(!format!("{error:?}").contains(part), "{endpoint}: {error:?}");
             }
         }
     }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 /// The text is not the ARN of an SNS topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not the ARN of an SNS topic")]
-pub struct NotATopicArn;
+pub struct TopicArnError;
 
 /// The ARN of an SNS topic, `arn:PARTITION:sns:REGION:ACCOUNT:NAME`.
 ///
@@ -34,11 +34,11 @@ impl TopicArn {
 }
 
 impl FromStr for TopicArn {
-    type Err = NotATopicArn;
+    type Err = TopicArnError;
 
-    fn from_str(arn: &str) -> Result<Self, NotATopicArn> {
+    fn from_str(arn: &str) -> Result<Self, TopicArnError> {
         let parts: Vec<&str> = arn.split(':').collect();
-        let ["arn", partition, "sns", region, account, full_name] = parts[..] else { return Err(NotATopicArn) };
+        let ["arn", partition, "sns", region, account, full_name] = parts[..] else { return Err(TopicArnError) };
         let name = full_name.strip_suffix(".fifo").unwrap_or(full_name);
         let word =
             |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
@@ -51,7 +51,7 @@ impl FromStr for TopicArn {
         {
             Ok(Self { arn: arn.to_owned(), region: region.to_owned() })
         } else {
-            Err(NotATopicArn)
+            Err(TopicArnError)
         }
     }
 }
@@ -97,7 +97,7 @@ mod tests {
             " arn:aws:sns:us-east-1:123456789012:topic",
             &name_of(257),
         ] {
-            assert_eq!(text.parse::<TopicArn>(), Err(NotATopicArn), "{text:?}");
+            assert_eq!(text.parse::<TopicArn>(), Err(TopicArnError), "{text:?}");
         }
     }
 }

@@ -89,7 +89,7 @@ def contents(checkout, bootstrap, architecture, crates):
 def template(text, architecture):
     """The template, which deploys the compiled function instead of building it."""
     for old, new in [
-        (r"      BuildMethod: .*\n      BuildProperties:\n        Binary: .*\n", ""),
+        (r"    Metadata:\n      BuildMethod: .*\n      BuildProperties:\n        Binary: .*\n", ""),
         (r"CodeUri: \.\n", "CodeUri: bootstrap.zip\n"),
         (r"Architectures: \[\w+\]\n", f"Architectures: [{architecture}]\n"),
     ]:

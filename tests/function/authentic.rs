@@ -1,20 +1,26 @@
 //! No authentic outcome is lost: if it is not published, the log contains all of it.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::function::{Function, Response};
-use crate::pollo::{NOW, base64_event, event, event_at};
+use crate::pollo::{NOW, base64_event, event, event_at, sha256, signed_event};
 use crate::sns::Reply;
 
 const LOST: &str = "{\"taskId\":\"cmLOST\",\"status\":\"succeed\",\r\n\
                     \"generations\":[{\"id\":\"g1\",\"url\":\"https:\\/\\/a.example\\/1.mp4\"}],\"failMsg\":\"\u{e9}\"}";
 
-/// The largest body that is logged: 256 KiB.
-const LOGGED: usize = 262_144;
+/// The largest body that is logged, in bytes.
+const LOGGED: usize = 30_000;
 
 /// An outcome of this size.
 fn outcome_of(bytes: usize) -> String {
-    format!("{LOST}{}", " ".repeat(bytes - LOST.len()))
+    padded(LOST, bytes)
+}
+
+fn padded(body: &str, bytes: usize) -> String {
+    format!("{body}{}", " ".repeat(bytes - body.len()))
 }
 
 /// A correctly signed event with this timestamp, received at [`NOW`].
@@ -31,6 +37,9 @@ fn is_rejected(response: Response, status: u16, result: &str, error: &str, field
     line["httpStatus"] = json!(status);
     line["webhookId"] = json!("msg_1");
     line["detail"] = json!(error);
+    if let Some(body) = line.get("body") {
+        line["bodySha256"] = json!(sha256(body.as_str().unwrap().as_bytes()));
+    }
     assert_eq!(response.log, line);
 }
 
@@ -95,6 +104,7 @@ async fn rejects_a_body_that_is_not_an_outcome_with_422_and_logs_it() {
         ),
         (r#"{"taskId":"t1","status":"failed","status":"succeed"}"#, json!({ "taskId": "t1" }), REPEATED_KEY),
         (r#"{"taskId":"t1","status":"failed"}{}"#, json!({}), NOT_AN_OBJECT),
+        ("\t\r\n\u{a0}\u{fffd}\u{1f3ac}", json!({}), NOT_AN_OBJECT),
         ("", json!({}), NOT_AN_OBJECT),
     ] {
         let timestamp = NOW.to_string();
@@ -105,18 +115,31 @@ async fn rejects_a_body_that_is_not_an_outcome_with_422_and_logs_it() {
     }
 }
 
+/// SQS rejects U+FFFE and U+FFFF, so a queue would never get the message.
 #[tokio::test]
-async fn logs_a_binary_body_as_base64() {
-    let function = Function::start(&[Reply::Accept]).await;
-    for (body, base64) in [(&b"{\"taskId\":\"\xe9\"}"[..], "eyJ0YXNrSWQiOiLpIn0="), (b"\0\x1b", "ABs=")] {
-        let log = function.receive(&base64_event(body)).await.log;
-        assert_eq!((&log["result"], &log["bodyBase64"]), (&json!("not_an_outcome"), &json!(base64)));
-        assert_eq!(log["body"], Value::Null);
+async fn rejects_a_body_that_a_queue_cannot_take_with_422() {
+    for character in ['\u{fffe}', '\u{ffff}'] {
+        let response = receive(&NOW.to_string(), &LOST.replace("g1", &character.to_string())).await;
+        let error = "not a task outcome: body contains U+FFFE or U+FFFF, which SQS rejects";
+        assert_eq!((response.status, response.body), (422, json!({ "error": error })));
+        assert_eq!((&response.log["result"], &response.log["taskId"]), (&json!("not_an_outcome"), &json!("cmLOST")));
+    }
+}
+
+/// Such characters can change what a terminal shows.
+#[tokio::test]
+async fn logs_a_body_that_is_not_plain_text_as_base64() {
+    let function = Function::start(&[Reply::Http(403, "")]).await;
+    let outcomes = ["\u{7f}", "\u{80}", "\u{9f}", "\u{fffe}", "\u{ffff}"].map(|text| LOST.replace("g1", text).into());
+    for body in [b"{\"taskId\":\"\xe9\"}".to_vec(), b"\0".to_vec(), b"\x1b".to_vec()].into_iter().chain(outcomes) {
+        let log = function.receive(&base64_event(&body)).await.log;
+        assert_eq!(log["bodyBase64"], json!(STANDARD.encode(&body)));
+        assert_eq!((&log["body"], &log["bodySha256"]), (&Value::Null, &json!(sha256(&body))));
     }
 }
 
 #[tokio::test]
-async fn logs_only_the_length_of_a_body_over_256_kib() {
+async fn logs_only_the_length_of_a_body_over_30_000_bytes() {
     let rejecting = Function::start(&[Reply::Http(403, "")]).await;
     let now = NOW.to_string();
     for (result, timestamp, end) in [
@@ -130,20 +153,33 @@ async fn logs_only_the_length_of_a_body_over_256_kib() {
         assert_eq!((&log["result"], &log["body"], &log["bodyBytes"]), (&json!(result), &json!(largest), &Value::Null));
         let log = rejecting.receive(&event_at(timestamp, &larger)).await.log;
         assert_eq!((&log["result"], &log["bodyBytes"]), (&json!(result), &json!(LOGGED + 1)));
-        assert_eq!((&log["body"], &log["bodyBase64"]), (&Value::Null, &Value::Null));
+        for field in ["body", "bodyBase64", "bodySha256"] {
+            assert_eq!(log[field], Value::Null);
+        }
         if end.is_empty() {
             assert_eq!((&log["taskId"], &log["status"]), (&json!("cmLOST"), &json!("succeed")));
         }
     }
 }
 
+/// `Function::receive` checks the length of the line. Here, each field has its greatest length at once. JSON escapes a
+/// quotation mark as two bytes, and a control character as six.
 #[tokio::test]
-async fn no_log_line_exceeds_the_cloudwatch_limit() {
-    let function = Function::start(&[Reply::Accept]).await;
-    for byte in [b'"', b'\\', b'\n', b'\0', 0x1f, 0x7f, 0xff] {
-        let line = function.receive(&base64_event(&[byte; LOGGED])).await.log.to_string();
-        assert!(line.len() < 1_000_000, "{byte}: {} bytes", line.len());
-        assert!(line.len() > LOGGED, "{byte}: the body is not in the line");
+async fn the_longest_line_has_the_whole_body() {
+    let wide = "\"\u{1f3ac}".repeat(1_000);
+    let escapes = "&#27;".repeat(2_000).leak();
+    let failure = Reply::Error(403, escapes, escapes);
+    let function = Function::with(&[failure], &[("WEBHOOK_TOLERANCE_SECONDS", "0")]).await;
+    let start = json!({ "taskId": "\"".repeat(256), "status": "failed" }).to_string().replace('}', ",\"a\":\"");
+    let rest = LOGGED - start.len() - 2;
+    for (quotes, is_text) in [(0, true), (9_600, true), (9_900, false), (14_600, false)] {
+        let text = r#"\""#.repeat(quotes) + &"\u{e9}".repeat(rest / 2 - quotes);
+        let body = padded(&format!("{start}{text}\"}}"), LOGGED);
+        let log = function.receive(&signed_event(&wide, &wide, body.as_bytes())).await.log;
+        assert_eq!((&log["code"], &log["detail"]), (&json!("\u{1b}".repeat(128)), &json!("\u{1b}".repeat(1_000))));
+        let base64 = json!(STANDARD.encode(&body));
+        let (field, logged) = if is_text { ("body", json!(body)) } else { ("bodyBase64", base64) };
+        assert_eq!(log[field], logged, "{quotes} quotation marks");
     }
 }
 

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use lambda_http::http::HeaderMap;
+use lambda_http::{Context, RequestExt as _};
 use lambda_runtime::tracing::instrument::WithSubscriber as _;
 use pollo_webhook::log::subscriber;
 use pollo_webhook::{Config, ConfigError, Handler, SnsPublisher};
 use serde_json::Value;
 
-use crate::pollo::{KEY, now};
+use crate::pollo::{KEY, NOW, now};
 use crate::sns::{Reply, Sns};
 
 pub struct Function {
@@ -57,17 +58,33 @@ impl Function {
     pub async fn with(replies: &[Reply], environment: &[(&str, &str)]) -> Self {
         let sns = Sns::start(replies).await;
         let environment = [environment, &[("AWS_ENDPOINT_URL_SNS", &sns.url)]].concat();
-        let Config { verifier, topic, sdk } = config(&environment).unwrap();
-        let publisher = SnsPublisher::new(sdk, topic.clone());
+        let Config { verifier, topic, sns_client } = config(&environment).unwrap();
+        let publisher = SnsPublisher::new(sns_client, topic.clone());
         Self { handler: Handler::new(verifier, publisher), topic: topic.as_str().to_owned(), sns }
     }
 
     /// Sends `event` at the time of the sample events.
-    ///
-    /// Checks for every event: it causes one log line. This line and the response do not contain the key, the topic or
-    /// the signature. Their status is 200 if and only if SNS returned a message id.
     pub async fn receive(&self, event: &Value) -> Response {
-        let request = lambda_http::request::from_str(&event.to_string()).unwrap();
+        self.receive_with(event, None).await
+    }
+
+    /// Sends `event` in an invocation that has this time left.
+    pub async fn receive_within(&self, time_left: Duration, event: &Value) -> Response {
+        self.receive_with(event, Some(NOW * 1_000 + time_left.as_millis() as u64)).await
+    }
+
+    /// Sends `event` in an invocation with this deadline, in Unix milliseconds.
+    ///
+    /// Checks for every event: it causes one log line of at most 65,536 bytes. This line and the response do not contain
+    /// the key, the topic or the signatures. Their status is 200 if and only if SNS returned a message id.
+    pub async fn receive_with(&self, event: &Value, deadline: Option<u64>) -> Response {
+        let mut request = lambda_http::request::from_str(&event.to_string()).unwrap();
+        if let Some(deadline) = deadline {
+            let mut invocation = Context::default();
+            invocation.request_id = "request-1".to_owned();
+            invocation.deadline = deadline;
+            request = request.with_lambda_context(invocation);
+        }
         let log = Log::default();
         let start = Instant::now();
         let response = self.handler.handle_at(&request, now()).with_subscriber(subscriber(log.clone()));
@@ -82,6 +99,7 @@ impl Function {
             assert!(!sent.contains(secret), "{secret} in the response: {sent}");
         }
         assert_eq!(written.lines().count(), 1, "{written}");
+        assert!(written.len() <= 65_536, "a line of {} bytes", written.len());
         let mut log: Value = serde_json::from_str(&written).unwrap();
         assert!(log.as_object_mut().unwrap().remove("timestamp").unwrap().as_str().unwrap().ends_with('Z'));
         let body: Value = serde_json::from_str(sent).unwrap();

@@ -16,7 +16,8 @@ async fn logs_a_published_outcome_with_its_message_id() {
         response.log,
         json!({
             "level": "INFO", "result": "published", "httpStatus": 200, "webhookId": "msg_1",
-            "taskId": "cm9ap1d4e0001", "status": "succeed", "messageId": "message-1",
+            "taskId": "cm9ap1d4e0001", "status": "succeed", "webhookTimestamp": "1767225600",
+            "messageId": "message-1",
         })
     );
     assert_eq!((response.status, response.body), (200, json!({ "messageId": "message-1" })));

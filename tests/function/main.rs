@@ -10,8 +10,6 @@ mod log_lines;
 mod pollo;
 mod properties;
 mod responses;
-mod secrets;
-mod signer;
 mod sns;
 mod vectors;
 mod wire;

@@ -5,8 +5,9 @@ use std::time::{Duration, SystemTime};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
-pub use crate::signer::{KEY, KEY_BYTES, NOW, sign};
+pub use signer::{KEY, KEY_BYTES, NOW, sign};
 
 pub fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(NOW)
@@ -21,23 +22,29 @@ pub fn event(body: &str) -> Value {
 }
 
 pub fn event_at(timestamp: &str, body: &str) -> Value {
-    let signature = sign(KEY_BYTES, "msg_1", timestamp, body.as_bytes());
-    let mut event = unsigned_event("POST", body);
-    event["headers"]["x-webhook-id"] = json!("msg_1");
-    event["headers"]["x-webhook-timestamp"] = json!(timestamp);
-    event["headers"]["x-webhook-signature"] = json!(signature);
-    event
+    signed_event("msg_1", timestamp, body.as_bytes())
 }
 
 /// A signed webhook with a binary body, which a function URL encodes as Base64.
 pub fn base64_event(body: &[u8]) -> Value {
-    let timestamp = NOW.to_string();
-    let mut event = event_at(&timestamp, "");
-    event["headers"]["x-webhook-signature"] = json!(sign(KEY_BYTES, "msg_1", &timestamp, body));
+    let mut event = signed_event("msg_1", &NOW.to_string(), body);
     event["headers"]["content-type"] = json!("application/octet-stream");
     event["body"] = json!(STANDARD.encode(body));
     event["isBase64Encoded"] = json!(true);
     event
+}
+
+pub fn signed_event(id: &str, timestamp: &str, body: &[u8]) -> Value {
+    let mut event = unsigned_event("POST", &String::from_utf8_lossy(body));
+    event["headers"]["x-webhook-id"] = json!(id);
+    event["headers"]["x-webhook-timestamp"] = json!(timestamp);
+    event["headers"]["x-webhook-signature"] = json!(sign(KEY_BYTES, id, timestamp, body));
+    event
+}
+
+/// In hexadecimal, as in the log.
+pub fn sha256(body: &[u8]) -> String {
+    Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 pub fn unsigned_event(method: &str, body: &str) -> Value {

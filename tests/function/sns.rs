@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -13,6 +14,10 @@ pub enum Reply {
     Accept,
     /// A response with this status and body.
     Http(u16, &'static str),
+    /// An error with this status, code and message.
+    Error(u16, &'static str, &'static str),
+    /// A throttling error. Its header asks for this pause in milliseconds.
+    RetryAfter(&'static str),
     /// Sends these bytes and keeps the connection open.
     Bytes(&'static [u8]),
     /// Sends these bytes and closes the connection.
@@ -26,6 +31,7 @@ pub enum Reply {
 pub struct Call {
     /// Request line and headers, in lower case.
     pub head: String,
+    pub at: Instant,
     /// The fields of the form, in the order in which they are sent.
     pub form: Vec<(String, String)>,
 }
@@ -81,6 +87,12 @@ async fn serve(mut stream: TcpStream, replies: Arc<[Reply]>, calls: Arc<Mutex<Ve
         let response = match replies[number.min(replies.len()) - 1] {
             Reply::Accept => http(200, &accepted(&format!("message-{number}"))),
             Reply::Http(status, body) => http(status, body),
+            Reply::Error(status, code, message) => http(status, &error(code, message)),
+            Reply::RetryAfter(milliseconds) => {
+                let header = format!("\r\nx-amz-retry-after: {milliseconds}\r\nContent-Length");
+                let response = String::from_utf8(http(400, &error("Throttling", "rate exceeded"))).unwrap();
+                response.replacen("\r\nContent-Length", &header, 1).into_bytes()
+            }
             Reply::Bytes(bytes) => bytes.to_vec(),
             Reply::CutShort(bytes) => return stream.write_all(bytes).await.unwrap(),
             Reply::Reset => return stream.set_zero_linger().unwrap(),
@@ -109,11 +121,18 @@ async fn read_call(stream: &mut TcpStream) -> Option<Call> {
         }
     }
     let form = form_urlencoded::parse(&bytes[head_end..]).into_owned().collect();
-    Some(Call { head, form })
+    Some(Call { head, at: Instant::now(), form })
 }
 
 fn http(status: u16, body: &str) -> Vec<u8> {
     format!("HTTP/1.1 {status} Status\r\nContent-Type: text/xml\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into()
+}
+
+fn error(code: &str, message: &str) -> String {
+    format!(
+        "<ErrorResponse xmlns=\"http://sns.amazonaws.com/doc/2010-03-31/\"><Error><Type>Sender</Type><Code>{code}</Code>\
+         <Message>{message}</Message></Error><RequestId>request-1</RequestId></ErrorResponse>"
+    )
 }
 
 fn accepted(message_id: &str) -> String {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use pollo_webhook::{SignatureMismatch, Verifier, Webhook};
+use pollo_webhook::{SignatureError, Verifier, Webhook};
 use serde_json::Value;
 
 use crate::pollo::sign;
@@ -25,7 +25,7 @@ fn verify_each(file: &str, expected: usize) {
         assert_eq!(verifier.verify(webhook).map(drop), Ok(()), "{}", text("case"));
         let longer = [webhook.body, b" "].concat();
         let changed = verifier.verify(Webhook { body: &longer, ..webhook });
-        let mismatch = SignatureMismatch { signatures: 1, keys: 1 };
+        let mismatch = SignatureError { signatures: 1, keys: 1 };
         assert_eq!(changed.map(drop), Err(mismatch), "{}", text("case"));
     }
 }

@@ -131,9 +131,9 @@ impl Intercept for KeepUrl {
 }
 
 async fn called_url(environment: &[(&str, &str)]) -> String {
-    let Config { verifier, topic, sdk } = config(environment).unwrap();
+    let Config { verifier, topic, sns_client } = config(environment).unwrap();
     let url = KeepUrl::default();
-    let publisher = SnsPublisher::new(sdk.interceptor(url.clone()), topic);
+    let publisher = SnsPublisher::new(sns_client.interceptor(url.clone()), topic);
     let request = lambda_http::request::from_str(&event(SUCCEED).to_string()).unwrap();
     let handler = Handler::new(verifier, publisher);
     let response = handler.handle_at(&request, now()).with_subscriber(subscriber(Log::default()));

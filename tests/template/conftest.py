@@ -2,27 +2,14 @@
 
 import pytest
 
-from tests.template.translation import MAIN, REGION, SUBSCRIBERS, name_of, translated
-
-
-@pytest.fixture(scope="session", autouse=True)
-def settings_of_sam():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_DEFAULT_REGION", REGION)
-        patch.setenv("SAM_CLI_TELEMETRY", "0")
-        yield
+from tests.template.translation import MAIN, SUBSCRIBERS, translated
 
 
 @pytest.fixture
-def template(settings_of_sam):
+def template():
     return translated(MAIN)
 
 
-@pytest.fixture
-def function(template):
-    return template["Resources"]["Function"]["Properties"]
-
-
-@pytest.fixture(params=SUBSCRIBERS, ids=name_of)
-def subscriber(settings_of_sam, request):
+@pytest.fixture(params=SUBSCRIBERS, ids=lambda path: path.stem)
+def subscriber(request):
     return translated(request.param)

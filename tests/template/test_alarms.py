@@ -1,12 +1,15 @@
 """The alarms with their metrics, thresholds and topic, and the dashboard."""
 
 import json
+from unittest.mock import ANY
 
 import pytest
 
-from tests.template.translation import ALARM_TOPIC, TOPIC_ARN, of_type
+from tests.template.translation import of_type, picked
 
-pytestmark = pytest.mark.template
+NAMESPACE = {"Fn::Sub": "PolloWebhook/${AWS::StackName}"}
+OF_THE_FUNCTION = {"Namespace": "AWS/Lambda", "Dimensions": [{"Name": "FunctionName", "Value": {"Ref": "Function"}}]}
+ALARM_TOPIC = {"Fn::If": ["CreatesAlarmTopic", {"Ref": "AlarmTopic"}, {"Ref": "AlarmTopicArn"}]}
 
 
 @pytest.fixture
@@ -15,64 +18,87 @@ def alarms(template):
 
 
 @pytest.fixture
-def metrics(template):
-    """The metrics of the metric filters."""
-    filters = of_type(template, "AWS::Logs::MetricFilter").values()
-    return [transformation for filter in filters for transformation in filter["MetricTransformations"]]
+def filters(template):
+    return of_type(template, "AWS::Logs::MetricFilter")
 
 
-def test_alarms_watch_metrics_that_exist(alarms, metrics):
-    namespace = {"Fn::Sub": "PolloWebhook/${AWS::StackName}"}
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("SnsFailures", {"MetricName": "NotPublished"}),
+        ("UnusableWebhooks", {"MetricName": "AuthenticRejected"}),
+        ("WrongSignatures", {"MetricName": "SignatureMismatch", "Threshold": {"Ref": "WrongSignaturesThreshold"}}),
+        ("UnreadableHeaders", {"MetricName": "HeadersUnreadable", "Threshold": {"Ref": "UnreadableHeadersThreshold"}}),
+        ("Errors", {"MetricName": "Errors", **OF_THE_FUNCTION}),
+        ("Throttles", {"MetricName": "Throttles", **OF_THE_FUNCTION}),
+    ],
+)
+def test_one_failure_within_five_minutes_raises_an_alarm(alarms, name, expected):
+    common = {"Namespace": NAMESPACE, "Statistic": "Sum", "Period": 300, "EvaluationPeriods": 1, "Threshold": 1}
+    common |= {"ComparisonOperator": "GreaterThanOrEqualToThreshold", "TreatMissingData": "notBreaching"}
+    common |= {"AlarmActions": [ALARM_TOPIC], "OKActions": [ALARM_TOPIC]}
+    assert picked(alarms[name], {**common, **expected}) == {**common, **expected}
+
+
+def test_one_undelivered_outcome_raises_an_alarm(alarms):
+    topic = {"Fn::If": ["CreatesTopic", {"Ref": "Topic"}, {"Ref": "ExistingTopicArn"}]}
     # The sixth part of a topic's ARN is its name.
-    topic = {"Fn::Select": [5, {"Fn::Split": [":", TOPIC_ARN]}]}
-    existing = {
-        "AWS/Lambda": (["Errors", "Throttles"], {"FunctionName": {"Ref": "Function"}}),
-        "AWS/SNS": (["NumberOfNotificationsFailed"], {"TopicName": topic}),
-        str(namespace): ([metric["MetricName"] for metric in metrics], {}),
-    }
-    assert all(metric["MetricNamespace"] == namespace and "Dimensions" not in metric for metric in metrics)
-    for alarm in alarms.values():
-        names, dimensions = existing[str(alarm["Namespace"])]
-        assert alarm["MetricName"] in names
-        assert {d["Name"]: d["Value"] for d in alarm.get("Dimensions", [])} == dimensions
-
-
-def test_one_failure_of_any_kind_raises_an_alarm(template, alarms):
-    del alarms["Silence"]
-    default = template["Parameters"]["UnverifiedThreshold"]["Default"]
-    for alarm in alarms.values():
-        threshold = default if alarm["Threshold"] == {"Ref": "UnverifiedThreshold"} else alarm["Threshold"]
-        failure = (alarm["Statistic"], alarm["ComparisonOperator"], threshold)
-        assert failure == ("Sum", "GreaterThanOrEqualToThreshold", 1)
-        assert (alarm["Period"], alarm["EvaluationPeriods"]) == (300, 1)
-        assert alarm["TreatMissingData"] == "notBreaching"
+    name = {"Name": "TopicName", "Value": {"Fn::Select": [5, {"Fn::Split": [":", topic]}]}}
+    watched = {"Namespace": "AWS/SNS", "MetricName": "NumberOfNotificationsFailed", "Dimensions": [name]}
+    assert alarms["UndeliveredOutcomes"] == {**alarms["SnsFailures"], **watched, "AlarmDescription": ANY}
 
 
 def test_silence_raises_an_alarm_if_enabled(template, alarms):
-    hours, silence = template["Parameters"]["SilenceHours"], alarms["Silence"]
-    assert hours["Default"] == 0
-    assert (silence["MetricName"], silence["Statistic"]) == ("Published", "Sum")
-    assert (silence["ComparisonOperator"], silence["Threshold"]) == ("LessThanThreshold", 1)
+    below = {"MetricName": "Published", "ComparisonOperator": "LessThanThreshold", "AlarmDescription": ANY}
+    hours = {"Period": 3600, "EvaluationPeriods": {"Ref": "SilenceHours"}}
     # An hour without any webhook has no data.
-    assert silence["TreatMissingData"] == "breaching"
+    assert alarms["Silence"] == {**alarms["SnsFailures"], **below, **hours, "TreatMissingData": "breaching"}
+    assert template["Resources"]["Silence"]["Condition"] == "WatchesSilence"
     # CloudWatch allows at most seven days.
-    assert silence["Period"] * hours["MaxValue"] == 7 * 24 * 3600
+    assert template["Parameters"]["SilenceHours"]["MaxValue"] == 7 * 24
 
 
-def test_all_alarms_use_the_alarm_topic(alarms):
-    for alarm in alarms.values():
-        assert (alarm["AlarmActions"], alarm["OKActions"]) == ([ALARM_TOPIC], [ALARM_TOPIC])
+def test_every_webhook_that_is_not_published_counts_for_one_alarm(filters):
+    results = {
+        "Published": ["published"],
+        "NotPublished": ["not_published"],
+        "AuthenticRejected": ["not_an_outcome", "timestamp_unreadable", "timestamp_outside_tolerance", "too_large"],
+        "SignatureMismatch": ["signature_mismatch"],
+        "HeadersUnreadable": ["header_missing", "header_unreadable"],
+    }
+    patterns = {name: " || ".join(f'$.result = "{result}"' for result in results[name]) for name in results}
+    patterns["SnsMilliseconds"] = "$.snsMilliseconds >= 0"
+    assert {name: filter["FilterPattern"] for name, filter in filters.items()} == {
+        name: f"{{ {pattern} }}" for name, pattern in patterns.items()
+    }
 
 
-def test_the_dashboard_shows_every_alarm_and_every_metric(template, alarms, metrics):
+def test_each_filter_writes_its_metric_and_none_has_data_in_a_healthy_stack(template, filters):
+    # AWS charges for a metric in each hour with data, and a default value is data.
+    for name, filter in filters.items():
+        metric = {"MetricName": name, "MetricNamespace": NAMESPACE, "DefaultValue": None, "Dimensions": None}
+        metric["MetricValue"] = "$.snsMilliseconds" if name == "SnsMilliseconds" else "1"
+        assert [picked(found, metric) for found in filter["MetricTransformations"]] == [metric]
+        assert filter["LogGroupName"] == {"Ref": "LogGroup"}
+    conditions = {name: template["Resources"][name].get("Condition") for name in filters}
+    assert (conditions["Published"], conditions["SnsMilliseconds"]) == ("CountsPublished", "HasDashboard")
+    either = {"Fn::Or": [{"Condition": "WatchesSilence"}, {"Condition": "HasDashboard"}]}
+    assert template["Conditions"]["CountsPublished"] == either
+
+
+def test_alarms_name_the_command_that_brings_outcomes_back(alarms):
+    for name in ["SnsFailures", "UnusableWebhooks"]:
+        assert "make replay" in alarms[name]["AlarmDescription"]
+    # The log has no body that could be sent again.
+    for name in ["WrongSignatures", "UnreadableHeaders", "Errors", "Throttles", "Silence"]:
+        assert "make reconcile" in alarms[name]["AlarmDescription"]
+
+
+def test_the_dashboard_shows_every_alarm_and_every_metric(template, alarms, filters):
     body, variables = template["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
-    condition, optional, none = variables["SilenceAlarm"]["Fn::If"]
-    assert (condition, none) == ("WatchesSilence", "")
-    for silence, missing in [(optional["Fn::Sub"], set()), (none, {"Silence"})]:
-        widgets = json.loads(body.replace("${SilenceAlarm}", silence))["widgets"]
-        [shown] = [widget["properties"]["alarms"] for widget in widgets if widget["type"] == "alarm"]
-        assert set(shown) == {f"${{{name}.Arn}}" for name in set(alarms) - missing}
-    shown = json.dumps([widget["properties"].get("metrics") for widget in widgets])
+    assert variables["SilenceAlarm"] == {"Fn::If": ["WatchesSilence", {"Fn::Sub": ', "${Silence.Arn}"'}, ""]}
+    widgets = json.loads(body.replace("${SilenceAlarm}", ', "${Silence.Arn}"'))["widgets"]
+    assert set(widgets[0]["properties"]["alarms"]) == {f"${{{name}.Arn}}" for name in alarms}
+    metrics = json.dumps([widget["properties"].get("metrics") for widget in widgets])
     # A request that the URL itself rejects leaves no invocation and no line in the log.
-    for name in ["UrlRequestCount", "Url4xxCount", "Url5xxCount", *(metric["MetricName"] for metric in metrics)]:
-        assert f'"{name}"' in shown
+    assert all(f'"{name}"' in metrics for name in ["UrlRequestCount", "Url4xxCount", "Url5xxCount", *filters])

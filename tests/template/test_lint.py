@@ -1,72 +1,30 @@
-"""Checks the templates with SAM, cfn-lint and checkov."""
+"""Checks the templates with SAM and with AWS's linter, also with an HTTP API in place of the function URL."""
 
-import copy
-import json
 import subprocess
-from pathlib import Path
 
 import pytest
-from samtranslator.yaml_helper import yaml_parse
 
-from tests.template.translation import CHECKOUT, MAIN, SAM, SUBSCRIBERS, findings, name_of, of_type, translated
-
-pytestmark = pytest.mark.template
-
-CHECKOV = CHECKOUT / ".tools" / "checkov" / "bin" / "checkov"
-TEMPLATES = [MAIN, *SUBSCRIBERS]
-each_template = pytest.mark.parametrize("path", TEMPLATES, ids=name_of)
+from tests.template.translation import CHECKOUT, MAIN, REGION, SAM, SUBSCRIBERS, findings, of_type, picked, translated
 
 
-@each_template
-def test_sam_accepts_each_template(path):
-    validated = subprocess.run([SAM, "validate", "-t", path], capture_output=True, text=True, cwd=CHECKOUT, check=False)
+@pytest.mark.parametrize("path", [MAIN, *SUBSCRIBERS])
+def test_sam_and_the_linter_accept_each_template(path):
+    command = [SAM, "validate", "--region", REGION, "-t", path]
+    validated = subprocess.run(command, capture_output=True, text=True, check=False)
     assert validated.returncode == 0, validated.stdout + validated.stderr
-
-
-@each_template
-def test_a_translated_template_has_no_findings(path):
     assert findings(translated(path)) == []
 
 
-@pytest.mark.parametrize(
-    ("resource", "key", "value"),
-    [
-        ("Role", "RoleName", {"Ref": "Nothing"}),
-        ("Function", "Role", {"Fn::GetAtt": ["Role", "Nothing"]}),
-        ("Function", "Runtime", "rust1.x"),
-        ("LogGroup", "Retention", 1),
-        ("Dashboard", "DashboardBody", {"Fn::Sub": '{"widgets": ["${Nothing.Arn}"]}'}),
-    ],
-)
-def test_a_broken_template_has_findings(template, resource, key, value):
-    broken = copy.deepcopy(template)
-    broken["Resources"][resource]["Properties"][key] = value
-    assert findings(broken) != []
-
-
-def test_checkov_finds_only_what_the_templates_skip_with_a_reason(tmp_path):
-    # SAM creates this resource without Metadata. Pollo cannot sign requests for AWS, so the URL must be public.
-    skipped = [("CKV_AWS_258", "template: FunctionUrl")]
-    for path in TEMPLATES:
-        for name, resource in yaml_parse(path.read_text())["Resources"].items():
-            for skip in resource.get("Metadata", {}).get("checkov", {}).get("skip", []):
-                assert skip["comment"]
-                skipped.append((skip["id"], f"{name_of(path)}: {name}"))
-        template = copy.deepcopy(translated(path))
-        for resource in template["Resources"].values():
-            resource.pop("Metadata", None)
-        (tmp_path / f"{name_of(path)}.json").write_text(json.dumps(template))
-    command = [CHECKOV, "-d", tmp_path, "--framework", "cloudformation", "--skip-download", "--quiet", "-o", "json"]
-    report = json.loads(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
-    assert report["summary"]["parsing_errors"] == 0
-    found = [
-        (check["check_id"], f"{Path(check['file_path']).stem}: {check['resource'].rpartition('.')[2]}")
-        for check in report["results"]["failed_checks"]
-    ]
-    assert sorted(found) == sorted(skipped)
-
-
-def test_queues_are_encrypted_and_keep_messages_for_14_days(subscriber):
-    for queue in of_type(subscriber, "AWS::SQS::Queue").values():
-        assert queue["SqsManagedSseEnabled"] is True
-        assert queue["MessageRetentionPeriod"] == 14 * 24 * 3600
+def test_the_patch_replaces_the_function_url_by_an_http_api_with_a_throttle(tmp_path):
+    path = tmp_path / "template.yaml"
+    path.write_text(MAIN.read_text())
+    subprocess.run(["patch", "-p1", "-i", CHECKOUT / "examples" / "http-api.patch"], cwd=tmp_path, check=True)
+    template = translated(path)
+    assert findings(template) == []
+    assert of_type(template, "AWS::Lambda::Url") == {}
+    [api] = of_type(template, "AWS::ApiGatewayV2::Api").values()
+    expected = {"type": "aws_proxy", "payloadFormatVersion": "2.0"}
+    assert picked(api["Body"]["paths"]["/"]["post"]["x-amazon-apigateway-integration"], expected) == expected
+    [stage] = of_type(template, "AWS::ApiGatewayV2::Stage").values()
+    # As many requests a second as the default of ReservedConcurrency allows.
+    assert stage["DefaultRouteSettings"] == {"ThrottlingBurstLimit": 100, "ThrottlingRateLimit": 100}

@@ -1,36 +1,31 @@
-"""The parameters and the timeout of the template."""
+"""The parameters and their defaults, and the settings of the function."""
 
 import re
+import tomllib
 
 import pytest
 
-pytestmark = pytest.mark.template
+from tests.template.translation import CHECKOUT, of_type, picked
 
 KEY = "cG9sbG8td2ViaG9vay1wdWJsaXNoZWQtdGVzdC1rZXk="
+# 16 bytes, the shortest that the function accepts, in the URL-safe alphabet and without padding.
+SHORTEST = "-_-_-_-_-_-_-_-_-_-_-_"
+ACCOUNT = "123456789012"
 
 
 @pytest.mark.parametrize(
     ("parameter", "accepted", "rejected"),
     [
-        (
-            "WebhookSecret",
-            # Every form that the function accepts.
-            [
-                "",
-                KEY,
-                f"whsec_{KEY}",
-                "-_-_-_-_-_-_-_-_-_-_-_",
-                f"{KEY},{KEY}",
-                f" {KEY},\t{KEY} ",
-                f"{KEY}\n{KEY}\r\n",
-            ],
-            ["not%Base64", f"{KEY};{KEY}", f'"{KEY}"'],
-        ),
+        # Every form of a key that the function accepts, one or several. WebhookSecretName goes with an empty one.
+        ("WebhookSecret", ["", KEY, KEY.rstrip("="), f"whsec_{KEY}", SHORTEST], ["abc", SHORTEST[1:], " ", f'"{KEY}"']),
+        ("WebhookSecret", [f"{KEY},{KEY}", f" {KEY} ,\t{KEY} ", f"{KEY}\n{KEY}\r\n"], [f"{KEY},abc", f"{KEY};{KEY}"]),
+        ("WebhookSecret", [], [f"whsec_{SHORTEST[1:]}", "not%Base64" * 3, f"{KEY},", f",{KEY}", f"{KEY},,{KEY}"]),
         (
             "SubscriberAccounts",
-            ["", "123456789012", "123456789012,210987654321"],
-            ["*", "12345678901", "123456789012,", "123456789012, 210987654321", "arn:aws:iam::123456789012:root"],
+            ["", ACCOUNT, f"{ACCOUNT},{ACCOUNT}"],
+            ["*", ACCOUNT[1:], f"{ACCOUNT},", f"{ACCOUNT}, 1"],
         ),
+        ("ReservedConcurrency", ["10", "0", "none"], ["", "-1", "1.5", "None"]),
     ],
 )
 def test_the_template_rejects_invalid_values(template, parameter, accepted, rejected):
@@ -38,14 +33,39 @@ def test_the_template_rejects_invalid_values(template, parameter, accepted, reje
     assert [value for value in accepted + rejected if re.fullmatch(pattern, value)] == accepted
 
 
-def test_each_parameter_has_a_group_and_a_description(template):
-    groups = template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
-    grouped = [name for group in groups for name in group["Parameters"]]
-    assert sorted(grouped) == sorted(template["Parameters"])
-    # 4,000 characters are an AWS limit.
-    assert all(0 < len(parameter["Description"]) < 4000 for parameter in template["Parameters"].values())
+def test_a_deployment_needs_only_a_key(template):
+    defaults = {name: parameter["Default"] for name, parameter in template["Parameters"].items()}
+    assert {name: default for name, default in defaults.items() if default != ""} == {
+        "TopicType": "standard",
+        "ToleranceSeconds": 300,
+        # Caps the bill of a flood.
+        "ReservedConcurrency": "10",
+        "Tracing": "PassThrough",
+        "WrongSignaturesThreshold": 1,
+        "UnreadableHeadersThreshold": 1,
+        "SilenceHours": 0,
+        # The log has the only copy of an outcome that was not published.
+        "LogRetentionDays": 30,
+        "CreateDashboard": "false",
+    }
 
 
-def test_the_timeout_covers_the_slowest_response_and_a_cold_start(function):
-    # The publisher itself gives up after 8 seconds.
-    assert function["Timeout"] >= 8 + 2
+def test_the_settings_of_the_function(template):
+    [function] = of_type(template, "AWS::Lambda::Function").values()
+    reserved = {"Fn::If": ["ReservesConcurrency", {"Ref": "ReservedConcurrency"}, {"Ref": "AWS::NoValue"}]}
+    expected = {
+        "ReservedConcurrentExecutions": reserved,
+        "TracingConfig": {"Mode": {"Ref": "Tracing"}},
+        "MemorySize": 256,
+        # The function responds within 8 seconds, even if SNS does not. A slow start comes first.
+        "Timeout": 15,
+        # Lambda drops lines of the function below an ApplicationLogLevel. The default, INFO, keeps them.
+        "LoggingConfig": {"LogFormat": "JSON", "SystemLogLevel": "WARN", "LogGroup": {"Ref": "LogGroup"}},
+        "Architectures": ["x86_64"],
+    }
+    assert picked(function, expected) == expected
+    assert function["Environment"]["Variables"]["WEBHOOK_TOLERANCE_SECONDS"] == {"Ref": "ToleranceSeconds"}
+    assert template["Resources"]["LogGroup"]["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+    # SAM names no architecture to cargo-lambda for x86_64. Without this setting, it is that of the host.
+    cargo = tomllib.loads((CHECKOUT / "Cargo.toml").read_text())
+    assert cargo["package"]["metadata"]["lambda"]["build"] == {"x86_64": True}

@@ -1,10 +1,19 @@
-"""The examples of subscribers."""
+"""The examples of subscribers, and the rules of SNS, SQS and Lambda for their queues."""
+
+import json
+import re
 
 import pytest
 
-from tests.template.translation import OVER_TLS, VIDEOS, as_list, imported, of_type, statements, translated
+from tests.template.translation import NO_VALUE, OVER_TLS, SUBSCRIBERS, of_type, picked, translated
 
-pytestmark = pytest.mark.template
+MAIL, QUEUE, VIDEOS = SUBSCRIBERS
+# For 14 days, the maximum. SNS cannot use the key that AWS manages for SQS.
+KEEPS_MESSAGES = {"SqsManagedSseEnabled": True, "MessageRetentionPeriod": 14 * 24 * 3600}
+
+
+def imported(name):
+    return {"Fn::ImportValue": {"Fn::Sub": f"${{WebhookStack}}-{name}"}}
 
 
 @pytest.fixture
@@ -22,82 +31,94 @@ def topic(subscriber):
 
 def test_only_the_topic_can_send_messages_to_the_queues(subscriber, queues, topic):
     [policy] = of_type(subscriber, "AWS::SQS::QueuePolicy").values()
-    assert {queue["Ref"] for queue in policy["Queues"]} == set(queues)
-    allow, deny = policy["PolicyDocument"]["Statement"]
-    assert (allow["Effect"], allow["Action"]) == ("Allow", "sqs:SendMessage")
-    assert allow["Principal"] == {"Service": "sns.amazonaws.com"}
-    assert allow["Condition"] == {"ArnEquals": {"aws:SourceArn": topic}}
-    assert (deny["Effect"], deny["Principal"], deny["Action"], deny["Condition"]) == ("Deny", "*", "sqs:*", OVER_TLS)
-    for statement in [allow, deny]:
-        assert {arn["Fn::GetAtt"][0] for arn in as_list(statement["Resource"])} == set(queues)
-
-
-def test_the_subscription_is_created_after_the_queue_policy(subscriber):
-    resources = subscriber["Resources"]
-    [subscription] = [resource for resource in resources.values() if resource["Type"] == "AWS::SNS::Subscription"]
-    assert "QueuePolicy" in as_list(subscription["DependsOn"])
-
-
-def test_the_subscription_has_a_status_filter_and_a_dead_letter_queue(subscriber, topic):
-    [subscription] = of_type(subscriber, "AWS::SNS::Subscription").values()
-    assert subscription["TopicArn"] == topic
-    assert subscription["RedrivePolicy"] == {"deadLetterTargetArn": {"Fn::GetAtt": ["DeadLetterQueue", "Arn"]}}
-    assert subscription["FilterPolicy"] in [{"status": ["succeed"]}, {"status": ["failed"]}]
-
-
-def test_each_queue_has_an_alarm_with_the_alarm_topic_of_the_stack_as_default(subscriber, queues):
-    default = imported("AlarmTopicArn")
-    if "TopicArn" in subscriber["Parameters"]:
-        # CloudFormation cannot import from another account.
-        default = {"Fn::If": ["HasTopicArn", {"Ref": "AWS::NoValue"}, default]}
-    watched = set()
-    for alarm in of_type(subscriber, "AWS::CloudWatch::Alarm").values():
-        assert alarm["AlarmActions"] == [{"Fn::If": ["HasAlarmTopicArn", {"Ref": "AlarmTopicArn"}, default]}]
-        [dimension] = alarm["Dimensions"]
-        [queue, attribute] = dimension["Value"]["Fn::GetAtt"]
-        assert (dimension["Name"], attribute) == ("QueueName", "QueueName")
-        # Any message in a dead-letter queue is a failure. In another queue, only an old message is.
-        aside = queue == "DeadLetterQueue"
-        metric = "ApproximateNumberOfMessagesVisible" if aside else "ApproximateAgeOfOldestMessage"
-        assert (alarm["Namespace"], alarm["MetricName"], alarm["Statistic"]) == ("AWS/SQS", metric, "Maximum")
-        watched.add(queue)
-    assert watched == set(queues)
-
-
-@pytest.fixture
-def videos(settings_of_sam):
-    return translated(VIDEOS)
-
-
-def test_the_role_of_the_videos_function_has_only_the_required_permissions(videos):
-    [role] = of_type(videos, "AWS::IAM::Role").values()
-    assert set(role) == {"AssumeRolePolicyDocument", "Policies"}
-    [policy] = role["Policies"]
-    *allowed, (condition, secret, none) = [s.get("Fn::If") or s for s in policy["PolicyDocument"]["Statement"]]
-    assert (condition, none) == ("HasApiKey", {"Ref": "AWS::NoValue"})
-    assert [(s["Effect"], s["Action"], s["Resource"]) for s in [*allowed, secret]] == [
-        (
-            "Allow",
-            ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"],
-            {"Fn::GetAtt": ["Queue", "Arn"]},
-        ),
-        ("Allow", ["s3:PutObject", "s3:AbortMultipartUpload"], {"Fn::Sub": "${Bucket.Arn}/*"}),
-        ("Allow", "s3:ListBucket", {"Fn::GetAtt": ["Bucket", "Arn"]}),
-        ("Allow", ["logs:CreateLogStream", "logs:PutLogEvents"], {"Fn::GetAtt": ["LogGroup", "Arn"]}),
-        ("Allow", "secretsmanager:GetSecretValue", {"Ref": "ApiKeySecretArn"}),
+    assert policy["Queues"] == [{"Ref": name} for name in queues]
+    arns = [{"Fn::GetAtt": [name, "Arn"]} for name in queues]
+    resource = arns if len(arns) > 1 else arns[0]
+    sns, source = {"Service": "sns.amazonaws.com"}, {"ArnEquals": {"aws:SourceArn": topic}}
+    allow = {"Effect": "Allow", "Principal": sns, "Action": "sqs:SendMessage", "Condition": source}
+    deny = {"Effect": "Deny", "Principal": "*", "Action": "sqs:*", "Condition": OVER_TLS}
+    assert policy["PolicyDocument"]["Statement"] == [
+        {**allow, "Sid": "FromTheTopic", "Resource": resource},
+        {**deny, "Sid": "OnlyOverTls", "Resource": resource},
     ]
 
 
-def test_the_visibility_timeout_is_at_least_six_times_the_function_timeout(videos):
+def test_the_subscription_filters_and_keeps_what_it_cannot_deliver(subscriber, queues, topic):
+    [subscription] = [item for item in subscriber["Resources"].values() if item["Type"] == "AWS::SNS::Subscription"]
+    # SNS discards what it may not deliver.
+    assert subscription["DependsOn"] == "QueuePolicy"
+    expected = {"TopicArn": topic, "RedrivePolicy": {"deadLetterTargetArn": {"Fn::GetAtt": ["DeadLetterQueue", "Arn"]}}}
+    if "Queue" in queues:
+        expected |= {"Protocol": "sqs", "RawMessageDelivery": True, "FilterPolicy": {"status": ["succeed"]}}
+    else:
+        expected |= {"Protocol": "email", "FilterPolicy": {"status": ["failed"]}}
+    assert picked(subscription["Properties"], expected) == expected
+
+
+@pytest.mark.parametrize(("path", "seconds", "receives"), [(QUEUE, 60, 5), (VIDEOS, 3600, 8)])
+def test_queue_and_dead_letter_queue_have_the_type_of_the_topic(path, seconds, receives):
+    # SNS on dead-letter queues: "FIFO topic subscriptions use FIFO queues, and standard topic subscriptions use standard
+    # queues" (sns-dead-letter-queues). SQS requires the same type of a queue and its own (sqs-dead-letter-queues).
+    template = translated(path)
+    assert template["Conditions"]["IsFifo"] == {"Fn::Equals": [{"Ref": "TopicType"}, "fifo"]}
+    both = {**KEEPS_MESSAGES, "FifoQueue": {"Fn::If": ["IsFifo", True, NO_VALUE]}}
+    redrive = {"deadLetterTargetArn": {"Fn::GetAtt": ["DeadLetterQueue", "Arn"]}, "maxReceiveCount": receives}
+    queue = {**both, "VisibilityTimeout": seconds, "RedrivePolicy": redrive}
+    assert of_type(template, "AWS::SQS::Queue") == {"Queue": queue, "DeadLetterQueue": both}
+    # A change of the type replaces the queues. The old ones still have outcomes.
+    assert {template["Resources"][name]["UpdateReplacePolicy"] for name in ["Queue", "DeadLetterQueue"]} == {"Retain"}
+
+
+def test_the_dead_letter_queue_of_mail_is_standard_because_a_fifo_topic_cannot_mail():
+    assert of_type(translated(MAIL), "AWS::SQS::Queue") == {"DeadLetterQueue": KEEPS_MESSAGES}
+
+
+def test_each_queue_has_an_alarm_with_the_alarm_topic_of_the_stack_as_default(subscriber, queues):
+    topic = imported("AlarmTopicArn")
+    if "TopicArn" in subscriber["Parameters"]:
+        # CloudFormation cannot import from another account.
+        topic = {"Fn::If": ["HasTopicArn", NO_VALUE, topic]}
+    common = {"Namespace": "AWS/SQS", "Statistic": "Maximum", "Period": 300, "EvaluationPeriods": 1}
+    common |= {"ComparisonOperator": "GreaterThanOrEqualToThreshold", "TreatMissingData": "notBreaching"}
+    common["AlarmActions"] = [{"Fn::If": ["HasAlarmTopicArn", {"Ref": "AlarmTopicArn"}, topic]}]
+    alarms = of_type(subscriber, "AWS::CloudWatch::Alarm")
+    for alarm, queue, metric, threshold in [
+        # Any message in a dead-letter queue is a failure. In another queue, only one that is an hour old is.
+        ("PutAside", "DeadLetterQueue", "ApproximateNumberOfMessagesVisible", 1),
+        ("Unprocessed", "Queue", "ApproximateAgeOfOldestMessage", 3600),
+    ][: len(queues)]:
+        dimensions = [{"Name": "QueueName", "Value": {"Fn::GetAtt": [queue, "QueueName"]}}]
+        expected = {**common, "MetricName": metric, "Threshold": threshold, "Dimensions": dimensions}
+        assert picked(alarms[alarm], expected) == expected
+
+
+@pytest.fixture
+def videos():
+    return translated(VIDEOS)
+
+
+def test_the_videos_function_gets_one_message_at_a_time(videos):
     [function] = of_type(videos, "AWS::Lambda::Function").values()
+    # AWS recommends a visibility time-out of the queue of at least six times this.
+    assert (function["Timeout"], function["MemorySize"]) == (600, 512)
     [mapping] = of_type(videos, "AWS::Lambda::EventSourceMapping").values()
-    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
-    assert of_type(videos, "AWS::SQS::Queue")["Queue"]["VisibilityTimeout"] >= 6 * function["Timeout"]
+    # Lambda gives FIFO queues no batching window.
+    expected = {"BatchSize": 1, "MaximumBatchingWindowInSeconds": None, "ScalingConfig": {"MaximumConcurrency": 5}}
+    expected["FunctionResponseTypes"] = ["ReportBatchItemFailures"]
+    assert picked(mapping, expected) == expected
+
+
+def test_the_videos_function_can_neither_read_nor_delete_objects(videos):
+    [role] = of_type(videos, "AWS::IAM::Role").values()
+    assert set(role) == {"AssumeRolePolicyDocument", "Policies"}
+    statements = [item.get("Fn::If", [None, item])[1] for item in role["Policies"][0]["PolicyDocument"]["Statement"]]
+    assert "*" not in [statement["Resource"] for statement in statements]
+    assert re.findall(r"s3:\w+", json.dumps(statements)) == ["s3:PutObject", "s3:AbortMultipartUpload", "s3:ListBucket"]
 
 
 def test_the_bucket_is_private_and_retained_when_the_stack_is_deleted(videos):
     bucket = videos["Resources"]["Bucket"]
     assert (bucket["DeletionPolicy"], bucket["UpdateReplacePolicy"]) == ("Retain", "Retain")
     assert set(bucket["Properties"]["PublicAccessBlockConfiguration"].values()) == {True}
-    [deny] = statements(videos, "BucketPolicy")
+    [deny] = videos["Resources"]["BucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
     assert (deny["Effect"], deny["Principal"], deny["Action"], deny["Condition"]) == ("Deny", "*", "s3:*", OVER_TLS)
