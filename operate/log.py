@@ -85,7 +85,8 @@ class Outcome:
         self.tries += 1
         self.reason = line["result"] + (f" ({line['code']})" if "code" in line else "")
         self.signed = max(filter(None, [self.signed, unix_seconds(line.get("webhookTimestamp", ""))]), default=None)
-        self.webhook_ids |= {line["webhookId"]} if "webhookId" in line else set()
+        if "webhookId" in line:
+            self.webhook_ids.add(line["webhookId"])
         body = logged_body(line)
         if body is not None and not is_unaltered(line, body):
             self.altered, body = True, None

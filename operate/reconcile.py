@@ -122,7 +122,10 @@ def ask(api, key, task):
         or not all(isinstance(each, dict) and each.get("status") in known for each in generations)
     ):
         raise Unknown(f"{status}, a response that this command does not understand")
-    return [each | ({"url": each["videoUrl"]} if each.get("videoUrl") else {}) for each in generations]
+    for generation in generations:
+        if generation.get("videoUrl"):
+            generation["url"] = generation["videoUrl"]
+    return generations
 
 
 def get(url, key):

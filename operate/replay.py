@@ -132,9 +132,11 @@ def send(outcomes, url, key):
             say(f"{label}  {unreachable}")
         else:
             status = response.status
-            published += response.message_id is not None
-            result = f"not published: {response}\n    {response.cause()}"
-            say(f"{label}  {f'published, message id {response.message_id}' if response.message_id else result}")
+            if response.message_id:
+                published += 1
+                say(f"{label}  published, message id {response.message_id}")
+            else:
+                say(f"{label}  not published: {response}\n    {response.cause()}")
         failures = failures + 1 if status is None or status == 429 or status >= 500 else 0
         if (status in HOPELESS or failures == FAILURES_IN_A_ROW) and sent < len(outcomes):
             say(f"Stopped: {len(outcomes) - sent} more were not sent, because they would fail in the same way.")

@@ -50,12 +50,14 @@ def sign(options):
         texts = signing_keys(os.environ)
     except InvalidKey as error:
         sys.exit(f"{error}")
-    webhook = Webhook(read(options), NOBODYS_KEY if options.forged else texts[0])
+    if options.forged:
+        texts = [NOBODYS_KEY]
+    webhook = Webhook(read(options), texts[0])
     webhook.id = options.webhook_id or webhook.id
     webhook.timestamp = options.timestamp or str(int(time.time()) - (3600 if options.stale else 0))
     webhook.content_type = "application/octet-stream" if options.base64 else webhook.content_type
     headers = webhook.headers()
-    for text in [] if options.forged else texts[1:]:
+    for text in texts[1:]:
         headers["X-Webhook-Signature"] += " " + replace(webhook, key=text).headers()["X-Webhook-Signature"]
     return headers, webhook.body + b" " if options.tampered else webhook.body
 

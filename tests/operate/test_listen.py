@@ -187,7 +187,7 @@ def test_a_closed_output_removes_the_queue_and_its_subscription(stack, listen):
 
 def test_a_rejected_subscription_removes_the_queue(stack, listen):
     listener = listen(FILTER='{"status":[{"no-such":1}]}')
-    listener.read_until("AWS reports an error: An error occurred (InvalidParameter) when calling the Subscribe")
+    listener.read_until("AWS: An error occurred (InvalidParameter) when calling the Subscribe")
     assert listener.process.wait(PATIENCE) == 1
     assert left(stack) == [[], []]
 
