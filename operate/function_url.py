@@ -12,7 +12,6 @@ from operate.terminal import Failure, printable
 MAX_RESPONSE_BYTES = 10_000
 MAX_SHOWN_CHARACTERS = 200
 
-
 # The URL of a service on this machine.
 LOCAL = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?(/|$)")
 

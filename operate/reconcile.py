@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 import time
 from dataclasses import replace
@@ -117,8 +118,8 @@ def ask(api, key, task):
     if (
         status != 200
         or data.get("taskId", task) != task
+        or not generations
         or not isinstance(generations, list)
-        or generations == []
         or not all(isinstance(each, dict) and each.get("status") in known for each in generations)
     ):
         raise Unknown(f"{status}, a response that this command does not understand")
@@ -139,8 +140,8 @@ def get(url, key):
             raise Unknown(f"{unreachable}") from None
         if status != 429:
             break
-        seconds = response.get("Retry-After", "")
-        wait = min(int(seconds) if seconds.isdecimal() else WAIT_SECONDS, MAX_WAIT_SECONDS)
+        asked = re.fullmatch("[0-9]{1,9}", response.get("Retry-After", ""))
+        wait = min(int(asked[0]) if asked else WAIT_SECONDS, MAX_WAIT_SECONDS)
         say(f"Pollo's limit of requests is reached: waiting for {wait} seconds")
         time.sleep(wait)
     else:

@@ -154,7 +154,7 @@ def test_the_legacy_api_is_asked_if_version_1_does_not_know_the_task(stack, func
         (Response("[" * 100_000), "200, and not a response of Pollo's API"),
         (Response("", 302, headers={"Location": "/api/v1/generation/t2/status"}), "302, and not a response"),
         (Response('{"message":"try later"}', 500), "500, a response that this command does not understand"),
-        (answer("t1"), "200, a response that this command does not understand"),
+        ({"taskId": "t1", "result": []}, "200, a response that this command does not understand"),
         (answer("t2", SUCCEEDED), "200, a response that this command does not understand"),
         (answer("t1", {"status": "cancelled"}), "200, a response that this command does not understand"),
         ({"taskId": "t1", "generations": {"status": "succeed"}}, "200, a response that this command does not"),
@@ -182,7 +182,7 @@ def test_a_rejected_api_key_is_told_once(stack, function, pollo, status):
     assert (ended, len(pollo.asked), function.requests) == (1, 1, [])
 
 
-@pytest.mark.parametrize(("retry_after", "waited"), [("7", 7), ("100000", 60), ("soon", 5), (None, 5)])
+@pytest.mark.parametrize(("retry_after", "waited"), [("7", 7), ("100000", 60), ("9" * 5000, 5), ("soon", 5), (None, 5)])
 def test_it_waits_for_pollos_limit_of_requests(stack, function, pollo, monkeypatch, retry_after, waited):
     waits = []
     monkeypatch.setattr("operate.reconcile.time.sleep", waits.append)
