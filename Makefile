@@ -25,6 +25,8 @@ help:
 	@echo '                  in WEBHOOK_SECRET (YES=1 does not ask)'
 	@echo '  make replay     sends unpublished outcomes again: STACK=pollo-webhook, with the key in'
 	@echo '                  WEBHOOK_SECRET (SINCE=6h, DRY=1 only lists them, YES=1 does not ask)'
+	@echo '  make reconcile  asks Pollo for outcomes that never arrived, and sends them: STACK=...,'
+	@echo '                  with POLLO_API_KEY and WEBHOOK_SECRET (TASKS=FILE names the tasks)'
 	@echo '  make listen     shows each published outcome: STACK=pollo-webhook (FILTER=..., SAVE=DIR'
 	@echo '                  saves it as an event, FORWARD=http://localhost:3000/ forwards it)'
 	@echo
@@ -109,9 +111,9 @@ trials: tools
 	.tools/emulators/bin/python -m trials.outages
 	$(MAKE) fuzz SECONDS=600
 
-# smoke, replay and listen, which a release has too.
+# smoke, replay, reconcile and listen, which a release has too.
 include tools/release.mk
-smoke replay listen: python
+smoke replay reconcile listen: python
 
 .PHONY: lint
 lint: lints

@@ -3,7 +3,7 @@
 PYTHON ?= python3
 
 # make passes STACK, URL and the other settings to these commands through the environment.
-.PHONY: smoke replay listen
-smoke replay listen:
+.PHONY: smoke replay reconcile listen
+smoke replay reconcile listen:
 	@$(PYTHON) tools/install.py operate
 	@.tools/operate/bin/python -m operate.$@
