@@ -8,11 +8,19 @@ import json
 import platform
 import queue
 
+import urllib3
+
 from local.emulators import ADDRESS, CHECKOUT, PATIENCE, SETTINGS, emulator, free_port
-from tests.end_to_end.exchange import invoke
 
 ARCHITECTURE = {"x86_64": "x86_64", "aarch64": "arm64"}.get(platform.machine())
 PROGRAM = f".tools/rie/lib/*/site-packages/samcli/local/rapid/aws-lambda-rie-{ARCHITECTURE}"
+
+
+def event(webhook):
+    """The event of a function URL, in payload format 2.0, for a webhook with a text body."""
+    made = json.loads((CHECKOUT / "events" / "succeed.json").read_text())
+    made["headers"] |= {name.lower(): value for name, value in webhook.headers().items()}
+    return {**made, "body": webhook.body.decode()}
 
 
 class Runtime:
@@ -21,10 +29,9 @@ class Runtime:
 
     def invoke(self, event):
         """Returns the function's response, and what it and Lambda have logged."""
-        status, response = invoke(self.url, event, "function")
+        response = urllib3.request("POST", self.url, body=json.dumps(event), timeout=PATIENCE, retries=False)
         lines = list(iter(lambda: self.lines.get(timeout=PATIENCE), "end"))
-        response = json.loads(response) if status == 200 else response
-        return response, [json.loads(line) for line in lines if line.startswith("{")], lines
+        return response.data and response.json(), [json.loads(line) for line in lines if line.startswith("{")], lines
 
     def printed(self, line):
         self.lines.put(line)
@@ -41,6 +48,6 @@ def runtime(binary, timeout, **environment):
     command = [program, "--runtime-interface-emulator-address", f"{ADDRESS}:{ports[0]}"]
     command += ["--runtime-api-address", f"{ADDRESS}:{ports[1]}", binary]
     environment = {**SETTINGS, "AWS_LAMBDA_FUNCTION_TIMEOUT": str(timeout), **environment}
-    running = Runtime(f"http://{ADDRESS}:{ports[0]}/")
+    running = Runtime(f"http://{ADDRESS}:{ports[0]}/2015-03-31/functions/function/invocations")
     with emulator("Lambda", ports[0], command, printed=running.printed, env=environment):
         yield running

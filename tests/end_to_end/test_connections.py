@@ -14,8 +14,6 @@ import time
 from pathlib import Path
 
 import pytest
-import trustme
-from pytest_httpserver import HTTPServer
 
 from local.emulators import ADDRESS, CHECKOUT, KEY
 from operate.pollo import Webhook
@@ -108,19 +106,3 @@ def test_sns_is_trusted_only_with_a_certificate_of_amazons_roots(start, owner, d
         status, _, line = exchange(function, Webhook(SUCCESS, KEY))
     assert (status, line["code"]) == (503, "DispatchFailure")
     assert detail in line["detail"]
-
-
-def test_roots_from_the_environment_replace_amazons_roots(start, tmp_path):
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(tmp_path / "root.pem")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert(ADDRESS).configure_cert(context)
-    with HTTPServer(ADDRESS, ssl_context=context) as sns:
-        sns.expect_request("/").respond_with_data(ACCEPTED)
-        function = start(AWS_ENDPOINT_URL_SNS=sns.url_for("/"))
-        status, _, line = exchange(function, Webhook(SUCCESS, KEY))
-        assert (status, line["code"]) == (503, "DispatchFailure")
-        assert "certificate" in line["detail"]
-        for variable, named in [("SSL_CERT_FILE", tmp_path / "root.pem"), ("SSL_CERT_DIR", tmp_path)]:
-            function = start(AWS_ENDPOINT_URL_SNS=sns.url_for("/"), **{variable: str(named)})
-            assert exchange(function, Webhook(SUCCESS, KEY))[0] == 200, variable
