@@ -10,7 +10,6 @@ import queue
 import random
 import re
 import select
-import signal
 import socket
 import subprocess
 import sys
@@ -121,10 +120,8 @@ def free_port():
 
 def check(name, process, lines):
     """Raises Failure with the printed `lines` if `process` has ended."""
-    status = process.poll()
-    if status is not None:
-        end = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"has ended with status {status}"
-        raise Failure("\n".join([f"{name} {end}", *lines]))
+    if process.poll() is not None:
+        raise Failure("\n".join([f"{name} has ended with status {process.returncode}", *lines]))
 
 
 @contextlib.contextmanager
