@@ -23,7 +23,7 @@ def test_a_body_arrives_byte_for_byte_as_text_and_as_base64(start, topic, queue)
 def test_cargo_lambda_publishes_a_sample_event_with_the_local_settings(sns):
     """The commands of the README."""
     # Without this, the event has to wait for the build.
-    emulators.build()
+    subprocess.run(["cargo", "build", "--locked", "--bin", "pollo-webhook"], cwd=CHECKOUT, check=True)
     queue, port = sns.subscribed_queue(sns.topic("pollo-outcomes"), "local"), emulators.free_port()
     cargo, address = [TOOLS / "cargo-lambda", "lambda"], ["-A", ADDRESS, "-P", str(port)]
     watch = [
