@@ -15,6 +15,7 @@ help:
 	@echo '  make lint       checks the code, the documentation, the workflows and the dependencies'
 	@echo '  make template   checks the templates: SAM, linters, permissions and policies'
 	@echo '  make stack      deploys the package to an emulator of AWS, tests and deletes it'
+	@echo '                  (ON=aws does so in your account, after it has asked)'
 	@echo '  make guard      compares instructions, size and memory of the binary with ceilings'
 	@echo '  make fuzz       compares the function with a second implementation for random input'
 	@echo '                  (SECONDS=600 runs longer, TARGET=event runs one target)'
@@ -24,6 +25,8 @@ help:
 	@echo '                  in WEBHOOK_SECRET (YES=1 does not ask)'
 	@echo '  make replay     sends unpublished outcomes again: STACK=pollo-webhook, with the key in'
 	@echo '                  WEBHOOK_SECRET (SINCE=6h, DRY=1 only lists them, YES=1 does not ask)'
+	@echo '  make reconcile  asks Pollo for outcomes that never arrived, and sends them: STACK=...,'
+	@echo '                  with POLLO_API_KEY and WEBHOOK_SECRET (TASKS=FILE names the tasks)'
 	@echo '  make listen     shows each published outcome: STACK=pollo-webhook (FILTER=..., SAVE=DIR'
 	@echo '                  saves it as an event, FORWARD=http://localhost:3000/ forwards it)'
 	@echo
@@ -67,8 +70,8 @@ template: python
 
 .PHONY: stack
 stack: package
-	@$(PYTHON) tools/install.py emulators aws
-	ARCH=$(ARCH) .tools/sam/bin/python -m pytest -m stack -n 4 --dist loadfile tests/stack
+	@$(PYTHON) tools/install.py emulators aws operate
+	ARCH=$(ARCH) .tools/sam/bin/python -m pytest tests/stack
 	FUNCTION_BINARY=$(CURDIR)/target/package/$(ARCH)/bootstrap .tools/emulators/bin/python -m pytest tests/end_to_end
 
 ARCH ?= x86_64
@@ -108,9 +111,9 @@ trials: tools
 	.tools/emulators/bin/python -m trials.outages
 	$(MAKE) fuzz SECONDS=600
 
-# smoke, replay and listen, which a release has too.
+# smoke, replay, reconcile and listen, which a release has too.
 include tools/release.mk
-smoke replay listen: python
+smoke replay reconcile listen: python
 
 .PHONY: lint
 lint: lints

@@ -9,6 +9,7 @@ mod function;
 mod pollo;
 mod properties;
 mod responses;
+mod results;
 mod sns;
 mod vectors;
 mod wire;

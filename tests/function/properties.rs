@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::runtime::Runtime;
 
 use crate::function::Function;
-use crate::pollo::{NOW, base64_event, event_at, now, sign};
+use crate::pollo::{NOW, base64_event, event_at, sign};
 use crate::sns::Reply;
 
 /// The value of a header.
@@ -65,24 +65,7 @@ fn key() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn accepts_a_webhook_signed_by_another_implementation(
-        keys in prop::collection::vec(key(), 1..5),
-        signer in any::<prop::sample::Index>(),
-        id in header_text(),
-        timestamp in fresh_timestamp(),
-        body in prop::collection::vec(any::<u8>(), 0..1000),
-    ) {
-        let text = keys.iter().map(|key| STANDARD.encode(key)).collect::<Vec<_>>().join(",");
-        let verifier = Verifier::new(&text, Duration::from_secs(300)).unwrap();
-        let signature = sign(&keys[signer.index(keys.len())], &id, &timestamp, &body);
-        let webhook = Webhook { id: &id, timestamp: &timestamp, signature: &signature, body: &body };
-        let verified = verifier.verify(webhook).unwrap();
-        prop_assert_eq!(verifier.check_timestamp(verified, now()).map(drop), Ok(()));
-        prop_assert_eq!((verified.id, verified.timestamp, verified.body), (&*id, &*timestamp, &*body));
-    }
-
-    #[test]
-    fn rejects_a_webhook_with_one_changed_bit(
+    fn one_changed_bit_makes_a_webhook_invalid(
         key in key(),
         id in header_text(),
         timestamp in fresh_timestamp(),
@@ -90,19 +73,18 @@ proptest! {
         part in 0..4_usize,
         bit in any::<prop::sample::Index>(),
     ) {
+        let verifier = Verifier::new(&STANDARD.encode(&key), Duration::ZERO).unwrap();
         let signature = sign(&key, &id, &timestamp, &body);
-        let mut parts = [id.into_bytes(), timestamp.into_bytes(), signature.into_bytes(), body];
+        let webhook = Webhook { id: &id, timestamp: &timestamp, signature: &signature, body: &body };
+        prop_assert!(verifier.verify(webhook).is_ok());
+        let mut parts = [id.as_bytes(), timestamp.as_bytes(), signature.as_bytes(), &body].map(<[u8]>::to_vec);
         let bit = bit.index(parts[part].len() * 8);
         parts[part][bit / 8] ^= 1 << (bit % 8);
+        // The handler rejects a header that is not UTF-8.
+        let text = |part| str::from_utf8(part).map_err(|_| TestCaseError::reject("not UTF-8"));
         let [id, timestamp, signature, body] = &parts;
-        // The function rejects a header that is not UTF-8 before it verifies.
-        let (Ok(id), Ok(timestamp), Ok(signature)) =
-            (str::from_utf8(id), str::from_utf8(timestamp), str::from_utf8(signature))
-        else {
-            return Ok(());
-        };
-        let webhook = Webhook { id, timestamp, signature, body };
-        prop_assert!(Verifier::new(&STANDARD.encode(&key), Duration::ZERO).unwrap().verify(webhook).is_err());
+        let webhook = Webhook { id: text(id)?, timestamp: text(timestamp)?, signature: text(signature)?, body };
+        prop_assert!(verifier.verify(webhook).is_err());
     }
 }
 

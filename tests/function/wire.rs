@@ -6,26 +6,16 @@ use crate::sns::{Call, Reply};
 
 const FIFO_TOPIC: &str = "arn:aws:sns:us-east-1:123456789012:pollo-outcomes.fifo";
 
-type Fields<'a> = Vec<(&'a str, &'a str)>;
-
-/// The name, type and value of each attribute.
-type Attributes<'a> = Vec<(&'a str, &'a str, &'a str)>;
-
-/// The fields of a call without its attributes, and the attributes. Both are sorted.
-fn fields_and_attributes(call: &Call) -> (Fields<'_>, Attributes<'_>) {
-    let mut fields: Fields = call
-        .form
-        .iter()
-        .filter(|(name, _)| !name.starts_with("MessageAttributes."))
-        .map(|(name, value)| (name.as_str(), value.as_str()))
-        .collect();
+/// The fields of a call without its attributes, and the name, type and value of each attribute. Both are sorted.
+fn fields_and_attributes(call: &Call) -> (Vec<(&str, &str)>, Vec<(&str, &str, &str)>) {
+    let mut fields: Vec<_> = call.form.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    fields.retain(|(name, _)| !name.starts_with("MessageAttributes."));
     fields.sort_unstable();
-    let mut attributes: Attributes = (1..)
-        .map_while(|number| {
-            let part = |name| call.field(&format!("MessageAttributes.entry.{number}.{name}"));
-            Some((part("Name")?, part("Value.DataType")?, part("Value.StringValue")?))
-        })
-        .collect();
+    let attribute = |number| {
+        let part = |name| call.field(&format!("MessageAttributes.entry.{number}.{name}"));
+        Some((part("Name")?, part("Value.DataType")?, part("Value.StringValue")?))
+    };
+    let mut attributes: Vec<_> = (1..).map_while(attribute).collect();
     attributes.sort_unstable();
     assert_eq!(fields.len() + 3 * attributes.len(), call.form.len());
     (fields, attributes)
