@@ -1,4 +1,4 @@
-"""A fake of Pollo's API and of the hosts of its videos, over TLS."""
+"""A fake of Pollo's API and of the hosts of its files, over TLS."""
 
 import contextlib
 import http.server
@@ -14,32 +14,35 @@ class Pollo:
     """Has responses for each path: one for each request, and the last one for all further requests."""
 
     def __init__(self, port):
-        self.url, self.responses, self.requests, self.keys = f"https://localhost:{port}", {}, [], []
+        self.url, self.port, self.responses, self.requests = f"https://localhost:{port}", port, {}, []
 
     def responds(self, path, *responses):
         self.responses[path.partition("?")[0]] = list(responses)
         return self.url + path
 
-    def respond(self, handler):
-        self.requests.append(handler.path)
-        self.keys.append(handler.headers["x-api-key"])
-        responses = self.responses[handler.path.partition("?")[0]]
-        (responses.pop(0) if len(responses) > 1 else responses[0])(handler)
+    def respond(self, request):
+        self.requests.append((request.headers["Host"] + request.path, request.headers["x-api-key"]))
+        assert request.headers["User-Agent"] == "pollo-webhook"
+        responses = self.responses.get(request.path.partition("?")[0], [sends(404, b"{}")])
+        (responses.pop(0) if len(responses) > 1 else responses[0])(request)
 
 
 def sends(status, body=b"", **headers):
     """A response. `headers` can replace its Content-Length, and None omits it."""
-    headers = {"Content_Length": len(body), **headers}
 
-    def respond(handler):
-        handler.send_response(status)
-        for name, value in headers.items():
+    def respond(request):
+        request.send_response(status)
+        for name, value in {"Content_Length": len(body), **headers}.items():
             if value is not None:
-                handler.send_header(name.replace("_", "-"), str(value))
-        handler.end_headers()
-        handler.wfile.write(body)
+                request.send_header(name.replace("_", "-"), str(value))
+        request.end_headers()
+        request.wfile.write(body)
 
     return respond
+
+
+def chunked(body):
+    return sends(200, body, Content_Length=None, Transfer_Encoding="chunked")
 
 
 def reports(*generations, wrapped=False):
@@ -47,27 +50,38 @@ def reports(*generations, wrapped=False):
     return sends(200, json.dumps({"code": "SUCCESS", "message": "", "data": body} if wrapped else body).encode())
 
 
-def drips(handler):
-    """Sends a byte now and then, and never ends the response."""
-    with contextlib.suppress(OSError):
-        handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
-        while True:
-            handler.wfile.write(b"x")
-            time.sleep(0.05)
+class Repeats:
+    """Sends `start`, and then `part` until the client leaves, at most 64 MiB or for a minute."""
+
+    def __init__(self, start, part, pause=0):
+        self.start, self.part, self.pause, self.sent, self.client_left = start, part, pause, 0, threading.Event()
+
+    def __call__(self, request):
+        output = getattr(request, "wfile", request)
+        try:
+            output.write(self.start)
+            for _ in range(1200 if self.pause else 2**26 // len(self.part)):
+                self.sent += output.write(self.part)
+                time.sleep(self.pause)
+        except OSError:
+            self.client_left.set()
 
 
 @contextlib.contextmanager
 def pollo(certificate):
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Request(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
         def do_GET(self):
             double.respond(self)
+            self.close_connection = True
 
         def log_message(self, *_):
             pass
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*certificate)
-    with http.server.ThreadingHTTPServer((ADDRESS, 0), Handler) as server:
+    with http.server.ThreadingHTTPServer((ADDRESS, 0), Request) as server:
         server.daemon_threads = True
         server.socket = context.wrap_socket(server.socket, server_side=True)
         double = Pollo(server.server_port)

@@ -1,19 +1,23 @@
 """What the function stores, retries and logs."""
 
-import socket
-import subprocess
-import sys
+import gzip
+import json
 import time
 
 import pytest
+from moto.s3.models import S3Backend
+from moto.sqs.models import SQSBackend
 
-from tests.videos.conftest import SIGNED, SOURCE, VIDEO
-from tests.videos.pollo import drips, reports, sends
+from tests.videos.conftest import SIGNED, VIDEO
+from tests.videos.pollo import Repeats, reports, sends
+
+API, LEGACY = "/api/platform/v1/generation/t1/status", "/api/platform/generation/t1/status"
+PART = 8 * 1024 * 1024
+PAGE = b"<html>" * 100_000
 
 
-@pytest.fixture
-def receives(subscriber, capsys):
-    return lambda *generations, **options: subscriber.receives(capsys, *generations, **options)
+def chunked(body):
+    return sends(200, body, Content_Length=None, Transfer_Encoding="chunked")
 
 
 @pytest.fixture
@@ -22,140 +26,298 @@ def video(pollo):
     return pollo.responds("/a/b.MP4" + SIGNED, sends(200, VIDEO))
 
 
-def test_each_video_is_stored_once_byte_for_byte(subscriber, pollo, receives, video):
-    image = pollo.responds("/image", sends(200, b"1", Content_Type="image/png"))
-    other = pollo.responds("/v1.download", sends(200, b"2"))
-    generations = [
-        {"id": "g1", "url": video},
-        {"id": "g", "url": image},
-        {"url": other},
-        {"id": "g4", "status": "failed"},
-    ]
-    keys = ["t1/2.bin", "t1/g.png", "t1/g1.mp4"]
-    line = receives(*generations)
-    assert line == {"result": "stored", "taskId": "t1", "objects": keys, "present": [], "failed": ["t1/g4"]}
-    assert subscriber.objects() == {"t1/g1.mp4": VIDEO, "t1/g.png": b"1", "t1/2.bin": b"2"}
-    assert subscriber.s3.head_object(Bucket=subscriber.bucket, Key="t1/g.png")["ContentType"] == "image/png"
-    line = receives(*generations)
-    assert line == {"result": "stored", "taskId": "t1", "objects": [], "present": keys, "failed": ["t1/g4"]}
-    assert len(pollo.requests) == 3
+def test_each_file_is_stored_once_byte_for_byte(subscriber, pollo, receives, video):
+    types = {
+        "image": "image/png",
+        "sound": "audio/mpeg",
+        "v1.download": "binary/octet-stream",
+        "none": None,
+        "empty": "",
+    }
+    urls = {
+        path: pollo.responds(f"/{path}", sends(200, path.encode(), Content_Type=kind)) for path, kind in types.items()
+    }
+    pollo.responds("/%C3%A9%20b%09", sends(200, b"2", Content_Encoding="identity"))
+    generations = [{"id": "g1", "url": video}, *[{"id": path, "videoUrl": url} for path, url in urls.items()]]
+    generations += [{"url": "https://cdn.example/é b\t" + SIGNED}, {"id": "g4", "status": "failed"}]
+    generations += [{"id": "g5", "status": "succeed", "mediaType": "text", "url": None}]
+    stored = {"g1.mp4": VIDEO, "image.png": b"image", "sound.mp3": b"sound", "v1%2Edownload.bin": b"v1.download"}
+    stored = {
+        f"t1/{name}": content
+        for name, content in {**stored, "none.bin": b"none", "empty.bin": b"empty", "6.bin": b"2"}.items()
+    }
+    line = {"result": "stored", "taskId": "t1", "failed": ["t1/g4"], "skipped": ["t1/g5"]}
+    assert receives(*generations) == {**line, "objects": list(stored), "present": []}
+    assert subscriber.objects() == stored
+    assert subscriber.s3.head_object(Bucket=subscriber.bucket, Key="t1/image.png")["ContentType"] == "image/png"
+    assert receives(*generations) == {**line, "objects": [], "present": list(stored)}
+    assert len(pollo.requests) == len(stored)
 
 
-@pytest.mark.parametrize("wrapped", [False, True])
-def test_missing_urls_are_requested_from_the_api(subscriber, pollo, receives, video, wrapped):
-    pollo.responds("/api/t1/status", reports({"id": "g1", "status": "succeed", "url": video}, wrapped=wrapped))
+@pytest.mark.parametrize("generation", [{"status": "failed"}, {"mediaType": "text"}], ids=["failed", "text"])
+def test_an_outcome_without_media_is_done(receives, generation):
+    assert receives({"id": "g1", **generation})["result"] == "nothing_to_store"
+
+
+@pytest.mark.parametrize("path", [API, LEGACY], ids=["v1", "legacy"])
+@pytest.mark.parametrize("form", ["bare", "envelope", "result"])
+def test_missing_urls_are_requested_from_the_api(pollo, receives, video, path, form):
+    generation = {"id": "g1", "status": "succeed", "videoUrl" if form == "result" else "url": video}
+    result = sends(200, json.dumps({"result": [generation]}).encode())
+    pollo.responds(path, result if form == "result" else reports(generation, wrapped=form == "envelope"))
     assert receives()["objects"] == ["t1/g1.mp4"]
+    asked = [API] if path == API else [API, LEGACY]
+    assert pollo.requests == [*[("pollo.ai" + path, "key-1") for path in asked], (video.removeprefix("https://"), None)]
     assert receives({"id": "g1", "status": "processing"})["present"] == ["t1/g1.mp4"]
-    assert pollo.keys == ["key-1", None]
 
 
-def test_an_expired_url_is_replaced_by_one_from_the_api(subscriber, pollo, receives, video):
-    image, expired = pollo.responds("/1.png", sends(200, b"1")), pollo.responds("/expired", sends(403))
-    pollo.responds("/api/t1/status", reports({"id": "g1", "url": image}, {"id": "g2", "url": video}))
-    line = receives({"id": "g1", "url": image}, {"id": "g2", "url": expired})
-    assert (line["objects"], line["present"]) == (["t1/g1.png", "t1/g2.mp4"], [])
+PAGES = ["text/html", "Text/HTML; charset=utf-8", "application/json", "application/problem+json", "application/xml"]
+EXPIRED = {str(status): sends(status) for status in [403, 404, 410]}
+EXPIRED |= {kind: sends(200, PAGE, Content_Type=kind) for kind in PAGES}
+EXPIRED |= {"to a page": sends(302, Location="/page")}
+
+
+@pytest.mark.parametrize("expired", EXPIRED.values(), ids=EXPIRED)
+def test_an_expired_url_is_replaced_by_one_from_the_api(subscriber, pollo, receives, video, expired):
+    pollo.responds("/page", sends(200, PAGE, Content_Type="text/html"))
+    image, link = pollo.responds("/1.png", sends(200, b"1")), pollo.responds("/g2.mp4" + SIGNED, expired)
+    generations = [{"id": "g1", "url": image}, {"id": "g2", "url": link}]
+    assert receives(*generations)["reason"].startswith("t1/g2: the host responds ")
+    pollo.responds(API, reports({"id": "g1", "url": image}, {"id": "g2", "url": video}))
+    line = receives(*generations)
+    assert (line["objects"], line["present"]) == (["t1/g2.mp4"], ["t1/g1.png"])
     assert subscriber.objects() == {"t1/g1.png": b"1", "t1/g2.mp4": VIDEO}
 
 
-def test_a_rejected_api_key_is_read_again(subscriber, pollo, receives, video):
-    pollo.responds("/api/t1/status", sends(401), reports({"id": "g1", "url": video}), sends(403))
-    subscriber.module.cache["key"] = "key-0"
-    assert receives()["result"] == "stored"
-    assert receives()["reason"] == "Pollo's API responds 403"
-    assert [key for key in pollo.keys if key] == ["key-0", "key-1", "key-1", "key-1"]
+NOT_POLLO = "is not from Pollo's API, but from a server in front of it"
+REFUSED = [
+    ([sends(404, b"{}"), sends(404, b"{}")], "Pollo's API responds 404"),
+    ([sends(404, b"{}"), sends(404, PAGE)], f"a response 404 {NOT_POLLO}"),
+    ([sends(401, b'{"code":"UNAUTHORIZED"}')], "Pollo's API responds 401"),
+    ([sends(403, PAGE, Content_Type="text/html")], f"a response 403 {NOT_POLLO}"),
+    ([sends(429, b"{}")], "Pollo's API responds 429"),
+    ([sends(302, b"{}", Location="https://cdn.example/a/b.MP4")], "Pollo's API responds 302"),
+    ([sends(200, PAGE)], f"a response 200 {NOT_POLLO}"),
+    ([sends(200, b'{"generations":[]}', Content_Length=100)], "IncompleteRead"),
+    ([Repeats(b"HTTP/1.1 200 OK\r\n\r\n{", b" " * 65536)], "too many bytes"),
+    ([sends(200, b'{"code":"NOT_FOUND","message":"no such task"}')], "there are no generations"),
+    ([reports({"id": "g1", "status": "processing", "url": "https://cdn.example/"})], "t1/g1: it has no URL yet"),
+]
 
 
-def test_a_missing_api_key_is_logged(subscriber, pollo, receives):
-    subscriber.module.API_KEY_SECRET_ARN = ""
-    missing = "and there is no key of Pollo's API to ask for it"
-    assert receives()["reason"] == f"there are no generations, {missing}"
-    expired = pollo.responds("/expired", sends(403))
-    assert receives({"url": expired + SIGNED})["reason"] == f"localhost responds 403, {missing}"
-
-
-@pytest.mark.parametrize(
-    ("response", "reason"),
-    [
-        (sends(404), "Pollo's API responds 404"),
-        (sends(429), "Pollo's API responds 429"),
-        (sends(500), "Pollo's API responds 500"),
-        (sends(302, Location="https://localhost/"), "Pollo's API responds 302"),
-        (sends(200, b"<html>"), "JSONDecodeError"),
-        (reports(), "there are no generations"),
-        (reports({"id": "g1", "status": "processing", "url": "https://localhost/"}), "t1/g1 is not ready"),
-        (reports({"id": "g1", "status": "succeed", "url": ""}), "t1/g1 is not ready"),
-        (sends(200, b'{"code":"NOT_FOUND","message":"no such task"}'), "there are no generations"),
-    ],
-)
-def test_a_failed_request_to_the_api_is_retried(subscriber, pollo, receives, video, response, reason):
-    pollo.responds("/api/t1/status", response, reports({"id": "g1", "status": "succeed", "url": video}))
-    line = receives()
-    assert (line["result"], line["reason"]) == ("retry", reason)
+@pytest.mark.parametrize(("responses", "reason"), REFUSED)
+def test_a_failed_request_to_the_api_is_retried(subscriber, pollo, receives, video, responses, reason):
+    for path, response in zip([API, LEGACY], responses):
+        pollo.responds(path, response)
+    assert reason in receives()["reason"]
+    assert {(path.partition("/")[0], key) for path, key in pollo.requests} == {("pollo.ai", "key-1")}
+    subscriber.secrets.put_secret_value(SecretId=subscriber.secret, SecretString="key-2")
+    pollo.responds(API, reports({"id": "g1", "status": "succeed", "url": video}))
     assert receives(attempt=2)["objects"] == ["t1/g1.mp4"]
+    assert pollo.requests[-2][1] == "key-2"
 
 
-CHUNKED = {"Content_Length": None, "Transfer_Encoding": "chunked"}
+def test_a_key_is_neither_required_nor_logged(subscriber, receives):
+    subscriber.secrets.put_secret_value(SecretId=subscriber.secret, SecretString="key-1\nkey-2")
+    assert receives()["reason"] == "ValueError"
+    subscriber.load(API_KEY_SECRET_ARN="")
+    assert receives()["reason"] == "there is no key of Pollo's API"
 
 
-@pytest.mark.parametrize(
-    ("response", "reason"),
-    [
-        (sends(500), "localhost responds 500"),
-        (sends(429), "localhost responds 429"),
-        (sends(200, VIDEO, Content_Length=len(VIDEO) + 1), "a file has more than 10240000 bytes"),
-        (sends(200, b"9c4001\r\n%b\r\n0\r\n\r\n" % (VIDEO + b"x"), **CHUNKED), "a file has more than 10240000 bytes"),
-        (sends(200, b"9c4000\r\n" + VIDEO[:-1], **CHUNKED), "IncompleteRead"),
-        (sends(200, VIDEO[:-1], Content_Length=len(VIDEO)), "a download ended after 10239999 of 10240000 bytes"),
-        (sends(200, b"x", Content_Length=2), "a download ended after 1 of 2 bytes"),
-        (sends(200), "a download ended after 0 of 0 bytes"),
-        (sends(200, VIDEO, Content_Length=None), "a file comes without its length"),
-        (sends(302, Location="http://localhost/"), "a URL is not https"),
-        (sends(302, Location="https://10.0.0.1/"), "10.0.0.1 has the address 10.0.0.1, which is not public"),
-        (sends(302, Location="/video"), "localhost responds 302"),
-        (drips, "a download ended after"),
-    ],
-)
-def test_a_failed_download_stores_nothing_and_is_retried(subscriber, pollo, receives, response, reason):
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+BROKEN = {
+    "500": sends(500),
+    "429": sends(429),
+    "206": sends(206, VIDEO),
+    "longer than MAX_BYTES": sends(200, VIDEO, Content_Length=len(VIDEO) + 1),
+    "shorter": sends(200, VIDEO[:-1], Content_Length=len(VIDEO)),
+    "shorter by a part": sends(200, VIDEO[:PART], Content_Length=len(VIDEO)),
+    "small and shorter": sends(200, b"x", Content_Length=2),
+    "empty": sends(200),
+    "without length": sends(200, VIDEO, Content_Length=None),
+    "negative length": sends(200, VIDEO, Content_Length=-1),
+    "two lengths": sends(200, VIDEO, Content_Length=f"{len(VIDEO)}, 1"),
+    "gzip": sends(200, gzip.compress(b"1"), Content_Encoding="gzip"),
+    "Brotli": sends(200, b"1", Content_Encoding="br"),
+    "transfer gzip": sends(200, gzip.compress(b"1"), Transfer_Encoding="gzip, chunked"),
+    "large chunk": chunked(b"9c4001\r\n%bx\r\n0\r\n\r\n" % VIDEO),
+    "no last chunk": chunked(b"9c4000\r\n%b\r\n" % VIDEO),
+    "chunk cut": chunked(b"9c4000\r\n%b" % VIDEO[:-1]),
+    "chunk longer than told": chunked(b"9c3fff\r\n%b\r\n0\r\n\r\n" % VIDEO),
+    "chunk shorter than told": chunked(b"9c4000\r\n%b\r\n0\r\n\r\n" % VIDEO[1:]),
+    "size no number": chunked(b"x\r\n%b" % VIDEO),
+    "no chunk": chunked(b"0\r\n\r\n"),
+    "short negative chunk": chunked(b"-1\r\nx\r\n0\r\n\r\n"),
+    "negative chunk": Repeats(CHUNKED + b"-1\r\n", bytes(65536)),
+    "endless chunk": Repeats(CHUNKED + b"f" * 15 + b"\r\n", bytes(65536)),
+    "endless size": Repeats(CHUNKED, b"1" * 65536),
+    "endless headers": Repeats(b"HTTP/1.1 200 OK\r\nx: ", b"1" * 65536),
+    "endless interim responses": Repeats(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 2000),
+    "no HTTP": lambda request: request.wfile.write(b"\0" * 100),
+    "headers cut": lambda request: request.wfile.write(b"HTTP/1.1 200 OK\r\nContent-"),
+    "header without colon": lambda request: request.wfile.write(b"HTTP/1.1 200 OK\r\nx\r\nContent-Length: 1\r\n\r\n1"),
+    "private": sends(302, Location="https://10.0.0.1/"),
+    "loop": sends(302, Location="/video"),
+    "no URL": sends(302, Location="https://[/" + SIGNED),
+}
+DRIPS = {
+    "body": Repeats(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", b"x", 0.05),
+    "chunk": Repeats(CHUNKED + b"ffff\r\n", b"x", 0.05),
+    "headers": Repeats(b"HTTP/1.1 200 OK\r\n", b"x: x\r\n", 0.05),
+    "interim responses": Repeats(b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0.05),
+}
+
+
+@pytest.mark.parametrize("response", {**BROKEN, **DRIPS}.values(), ids=[*BROKEN, *[f"drip {name}" for name in DRIPS]])
+def test_a_broken_download_stores_nothing_and_is_retried(subscriber, internet, pollo, receives, response):
+    internet.servers["10.0.0.1"] = pollo.port
     url = pollo.responds("/video" + SIGNED, *[response] * 4)
-    subscriber.seconds = 1 if response is drips else 60
+    subscriber.seconds = 1 if response in DRIPS.values() else 60
     line = receives({"id": "g1", "url": url})
     assert (line["result"], line["objects"], subscriber.objects()) == ("retry", [], {})
-    assert line["reason"].startswith(reason)
+    assert not isinstance(response, Repeats) or response.client_left.wait(5)
     subscriber.seconds = 60
-    pollo.responds("/video", sends(200, VIDEO))
+    pollo.responds("/video", chunked(b"9c4000\r\n%b\r\n0\r\n\r\n" % VIDEO))
     assert receives({"id": "g1", "url": url})["objects"] == ["t1/g1.bin"]
     assert subscriber.objects() == {"t1/g1.bin": VIDEO}
 
 
-def test_a_download_that_times_out_is_retried(subscriber, pollo, receives):
-    subscriber.module.READ_SECONDS = 0.2
-    url = pollo.responds("/video", lambda _: time.sleep(1))
-    assert receives({"id": "g1", "url": url})["reason"] == "The read operation timed out"
+def test_the_deadline_ends_a_handshake(subscriber, internet, receives):
+    # The begin of a long ServerHello.
+    drip = Repeats(b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc\x03\x03", b"x", 0.05)
+    internet.listens("9.9.9.9", drip)
+    subscriber.seconds = 1
+    assert receives({"id": "g1", "url": "https://cdn.example/"})["result"] == "retry"
+    assert drip.client_left.wait(5)
 
 
-def test_up_to_three_redirects_are_followed(subscriber, pollo, receives, video):
-    hops = [pollo.responds(f"/{n}", sends(302, Location=f"/{n + 1}")) for n in range(2)]
-    pollo.responds("/2", sends(302, Location=video))
-    assert receives({"id": "g1", "url": hops[0]})["objects"] == ["t1/g1.bin"]
-    assert pollo.requests == ["/0", "/1", "/2", "/a/b.MP4" + SIGNED]
-    pollo.responds("/2", sends(302, Location="/0"))
-    assert receives({"id": "g2", "url": hops[0]})["reason"] == "localhost responds 302"
-    assert pollo.requests[4:] == ["/0", "/1", "/2", "/0"]
+@pytest.mark.parametrize("chunks", [False, True])
+def test_a_download_that_the_deadline_ends_is_not_stored(subscriber, pollo, receives, monkeypatch, chunks):
+    upload = S3Backend.upload_part
+    monkeypatch.setattr(S3Backend, "upload_part", lambda *part, **more: time.sleep(1) or upload(*part, **more))
+    body = VIDEO[: PART + 60_000]
+    response = chunked(b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)) if chunks else sends(200, body)
+    subscriber.seconds = 1
+    assert "the time is up" in receives({"id": "g1", "url": pollo.responds("/video", response)})["reason"]
+    assert subscriber.objects() == {}
 
 
-def test_a_retry_does_not_download_stored_videos_again(subscriber, pollo, receives, video):
-    other = pollo.responds("/other", sends(500), sends(200, b"2"))
-    generations = [{"id": "g1", "url": video}, {"id": "g2", "url": other}]
-    assert receives(*generations)["objects"] == ["t1/g1.mp4"]
-    line = receives(*generations)
-    assert (line["objects"], line["present"]) == (["t1/g2.bin"], ["t1/g1.mp4"])
-    assert pollo.requests == ["/a/b.MP4" + SIGNED, "/other", "/other"]
+def test_nothing_is_requested_after_the_deadline(subscriber, pollo, receives, video):
+    subscriber.seconds = 0
+    assert {receives(*generations)["result"] for generations in [[], [{"id": "g1", "url": video}]]} == {"retry"}
+    assert pollo.requests == []
 
 
-def test_only_one_of_two_concurrent_deliveries_stores_the_video(subscriber, pollo, receives):
-    def is_overtaken(handler):
+def test_whatever_can_be_stored_is_stored(subscriber, pollo, receives, video, monkeypatch):
+    monkeypatch.setattr(subscriber.module, "READ_SECONDS", 0.5)
+    responses = [sends(200, Content_Length=len(VIDEO) + 1), sends(404), lambda _: time.sleep(2)]
+    urls = [pollo.responds(f"/{number}", response) for number, response in enumerate(responses)]
+    line = receives(*[{"id": f"g{number}", "url": url} for number, url in enumerate([*urls, 5, video])])
+    assert subscriber.objects() == {"t1/g4.mp4": VIDEO}
+    unanswered = "; Pollo's API responds 404"
+    assert line["reason"].split(unanswered) == [
+        "t1/g0: a file has more than 10240000 bytes",
+        "; t1/g1: the host responds 404 application/octet-stream",
+        "; t1/g2: HTTPSConnectionPool(host='cdn.example', port=None): Read timed out. (read timeout=2)",
+        "; t1/g3: TypeError",
+        "",
+    ]
+
+
+@pytest.mark.parametrize("ids", [["g", "g"], [1, "1"], [None, "0"]], ids=str)
+def test_generations_with_one_name_are_not_stored_over_each_other(receives, video, ids):
+    line = receives(*[{"id": id, "url": video} for id in [*ids, "other"]])
+    assert (line["result"], line["objects"]) == ("retry", ["t1/other.mp4"])
+    assert "no id of its own" in line["reason"]
+
+
+def test_up_to_three_redirects_are_followed(pollo, receives, video):
+    hops = [pollo.responds(f"/{n}", sends(302, Location=f"/{n + 1}")) for n in range(3)]
+    pollo.responds("/3", sends(302, Location=video))
+    assert receives({"id": "g1", "url": hops[1]})["objects"] == ["t1/g1.bin"]
+    assert receives({"id": "g2", "url": hops[0]})["reason"].startswith("t1/g2: the host responds 302")
+    http = video.replace("https", "http")
+    for url in [http, pollo.responds("/http", sends(302, Location=http))]:
+        assert receives({"id": "g2", "url": url})["reason"].startswith("t1/g2: a URL is not https")
+
+
+PRIVATE = [
+    "127.0.0.1",
+    "10.1.2.3",
+    "172.16.0.1",
+    "192.168.0.1",
+    "169.254.169.254",
+    "100.64.0.1",
+    "0.0.0.0",
+    "224.0.0.1",
+]
+PRIVATE += [
+    "240.0.0.1",
+    "::1",
+    "::",
+    "fe80::1%1",
+    "fec0::1",
+    "fd00:ec2::254",
+    "ff02::1",
+    "::ffff:10.0.0.1",
+    "::10.0.0.1",
+]
+PRIVATE += ["64:ff9b::a00:1", "64:ff9b:1::a00:1", "2002:a00:1::", "2001:db8::1", "2001::1"]
+
+
+@pytest.mark.parametrize("address", PRIVATE)
+def test_a_private_address_receives_nothing(internet, receives, address):
+    received = []
+    internet.listens(address, lambda connection: received.append(connection.read(1)))
+    assert "which is not public" in receives({"url": "https://cdn.example/"})["reason"]
+    assert received == [b""]
+
+
+@pytest.mark.parametrize("address", ["9.9.9.9", "2606:4700::1111"])
+def test_the_next_address_is_tried(internet, pollo, receives, video, address):
+    internet.names["cdn.example"], internet.servers[address] = ["8.8.4.4", address], pollo.port
+    assert receives({"id": "g1", "url": video})["objects"] == ["t1/g1.mp4"]
+
+
+def test_other_certificates_are_rejected(subscriber, internet, receives, video):
+    internet.names["other.example"] = ["9.9.9.9"]
+    assert "Hostname mismatch" in receives({"url": "https://other.example/"})["reason"]
+    subscriber.load(SSL_CERT_FILE="/dev/null", SSL_CERT_DIR="/dev/null")
+    assert "unable to get local issuer" in receives({"url": video})["reason"]
+
+
+def test_ids_are_escaped_in_object_keys_and_api_paths(subscriber, pollo, receives, video):
+    pollo.responds("/api/platform/v1/generation/%2E%2E%2Fa%3F/status", reports({"id": "../b", "url": video}))
+    assert receives(taskId="../a?")["objects"] == ["%2E%2E%2Fa%3F/%2E%2E%2Fb.mp4"]
+    assert subscriber.objects() == {"%2E%2E%2Fa%3F/%2E%2E%2Fb.mp4": VIDEO}
+
+
+def test_each_retry_waits_twice_as_long_up_to_an_hour(receives, monkeypatch):
+    waits = []
+    monkeypatch.setattr(
+        SQSBackend, "change_message_visibility", lambda _, **call: waits.append(call["visibility_timeout"])
+    )
+    for attempt in [1, 2, 3, 8]:
+        assert receives(body="[]", attempt=attempt)["reason"] == "TypeError"
+    assert waits == [60, 120, 240, 3600]
+
+
+@pytest.mark.parametrize(("kind", "failed"), [("", ["t1"]), (".fifo", ["t1", "t2"])], ids=["standard", "fifo"])
+def test_nothing_after_a_failure_in_a_fifo_queue_is_processed(subscriber, pollo, video, kind, failed):
+    records = {}
+    for task, url in {"t0": video, "t1": pollo.responds("/lost", sends(500)), "t2": video}.items():
+        outcome = {"taskId": task, "generations": [{"id": "g", "url": url}]}
+        records[task] = subscriber.record(json.dumps(outcome), kind=kind)
+    response = subscriber.module.handler({"Records": list(records.values())}, subscriber)
+    assert response == {"batchItemFailures": [{"itemIdentifier": records[task]["messageId"]} for task in failed]}
+    assert set(subscriber.objects()) == {f"{task}/g.mp4" for task in records if task not in failed}
+
+
+@pytest.mark.parametrize("size", [6, len(VIDEO)], ids=["one part", "two parts"])
+def test_only_one_of_two_concurrent_deliveries_stores_a_file(subscriber, pollo, receives, size):
+    def is_overtaken(request):
         subscriber.s3.put_object(Bucket=subscriber.bucket, Key="t1/g1.bin", Body=b"first")
-        sends(200, b"second")(handler)
+        sends(200, VIDEO[:size])(request)
 
     url = pollo.responds("/video", is_overtaken)
     assert "(PreconditionFailed)" in receives({"id": "g1", "url": url})["reason"]
@@ -163,92 +325,28 @@ def test_only_one_of_two_concurrent_deliveries_stores_the_video(subscriber, poll
     assert subscriber.objects() == {"t1/g1.bin": b"first"}
 
 
-@pytest.mark.parametrize(
-    "address",
-    ["127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.0.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1"]
-    + ["240.0.0.1", "::1", "::", "fe80::1%1", "fd00:ec2::254", "ff02::1", "::ffff:10.0.0.1", "::ffff:127.0.0.1"]
-    + ["64:ff9b::a00:1", "64:ff9b:1::a00:1", "2002:a00:1::", "2001:db8::1", "2001::1"],
-)
-def test_a_private_or_reserved_address_is_rejected(subscriber, address):
-    assert not subscriber.is_public(address)
+def test_outcomes_with_all_faults_are_each_stored_once(subscriber, pollo, receives):
+    expected = {}
+    pollo.responds("/page", sends(200, PAGE, Content_Type="text/html"))
+    for number, fault in enumerate([*EXPIRED.values(), *BROKEN.values()]):
+        task, body = f"t{number}", VIDEO[: number * 200_000 + 1]
+        url = pollo.responds(f"/{task}.mp4" + SIGNED, fault, fault, sends(200, body))
+        link = reports({"id": "g", "url": url}, wrapped=number % 2)
+        pollo.responds(API.replace("t1", task), *REFUSED[number % len(REFUSED)][0][:1], link)
+        lines = [receives({"id": "g", "url": url}, taskId=task, attempt=attempt) for attempt in [1, 2, 3, 4]]
+        expected[f"{task}/g.mp4"] = body
+        assert [key for line in lines for key in line["objects"]] == [f"{task}/g.mp4"]
+    assert subscriber.objects() == expected
 
 
-@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111"])
-def test_a_public_address_is_allowed(subscriber, address):
-    assert subscriber.is_public(address)
-
-
-@pytest.fixture
-def resolves(monkeypatch):
-    """Sets the addresses that each DNS lookup returns. Returns the list of names that are looked up."""
-    lookup = socket.getaddrinfo
-
-    def resolves(*results):
-        names, results = [], list(results)
-
-        def resolve(host, *rest, **options):
-            if host == "127.0.0.1":
-                return lookup(host, *rest, **options)
-            names.append(host)
-            return [found for address in results.pop(0) for found in lookup(address, *rest, **options)]
-
-        monkeypatch.setattr(socket, "getaddrinfo", resolve)
-        return names
-
-    return resolves
-
-
-def test_a_host_with_one_private_address_is_rejected(pollo, receives, video, resolves):
-    resolves(["127.0.0.1", "10.0.0.1"])
-    assert receives({"url": video})["reason"] == "localhost has the address 10.0.0.1, which is not public"
-    assert pollo.requests == []
-
-
-def test_the_function_connects_to_the_checked_address(receives, video, resolves):
-    names = resolves(["127.0.0.1"], ["10.0.0.1"])
-    assert receives({"url": video})["result"] == "stored"
-    assert names == ["localhost"]
-
-
-def test_a_certificate_of_another_host_is_rejected(pollo, receives, video, resolves):
-    resolves(["127.0.0.1"])
-    reason = receives({"url": video.replace("localhost", "video.example")})["reason"]
-    assert "Hostname mismatch, certificate is not valid for 'video.example'" in reason
-    assert pollo.requests == []
-
-
-def test_ids_are_escaped_in_object_keys_and_api_paths(subscriber, pollo, receives, video):
-    pollo.responds("/api/%2E%2E%2Fa%3F/status", reports({"id": "../b", "url": video}))
-    assert receives(taskId="../a?")["objects"] == ["%2E%2E%2Fa%3F/%2E%2E%2Fb.mp4"]
-    assert subscriber.objects() == {"%2E%2E%2Fa%3F/%2E%2E%2Fb.mp4": VIDEO}
-
-
-def test_each_retry_waits_twice_as_long_up_to_an_hour(subscriber, receives, monkeypatch):
-    waits = []
+def test_a_download_waits_for_the_upload(subscriber, pollo, receives, monkeypatch):
+    video, sent = Repeats(CHUNKED + b"8000000\r\n", bytes(65536)), []
+    upload = S3Backend.upload_part
     monkeypatch.setattr(
-        subscriber.module.sqs, "change_message_visibility", lambda **call: waits.append(call["VisibilityTimeout"])
+        S3Backend, "upload_part", lambda *part, **more: sent.append(video.sent) or upload(*part, **more)
     )
-    for attempt in [1, 2, 3, 8]:
-        assert receives(body="[]", attempt=attempt)["reason"] == "TypeError"
-    assert waits == [60, 120, 240, 3600]
-
-
-def test_an_outcome_without_videos_is_logged_as_nothing_to_store(receives):
-    assert receives({"id": "g1", "status": "failed"})["result"] == "nothing_to_store"
-
-
-def test_memory_does_not_grow_with_the_video(subscriber, pollo):
-    urls = [pollo.responds(path, sends(200, bytes(size))) for path, size in [("/1", 1), ("/2", 100 * 1024 * 1024)]]
-    # A process inherits ru_maxrss from its parent, so the test reads VmHWM.
-    script = r"""if True:
-        import pathlib, re, sys, store_videos
-        store_videos.is_public = lambda address: True
-        store_videos.MAX_BYTES = 10**9
-        for url in sys.argv[1:]:
-            store_videos.store(url, url[-1], 1e9)
-            print(re.search(r"VmHWM:\s+(\d+) kB", pathlib.Path("/proc/self/status").read_text())[1])
-    """
-    ran = subprocess.run([sys.executable, "-c", script, *urls], cwd=SOURCE.parent, stdout=subprocess.PIPE, check=True)
-    small, large = map(int, ran.stdout.split())
-    assert (large - small) * 1024 <= 2 * subscriber.module.PART
-    assert len(subscriber.objects()["2.bin"]) == 100 * 1024 * 1024
+    subscriber.load(MAX_BYTES=str(6 * PART))
+    receives({"id": "g1", "url": pollo.responds("/video", video)})
+    # The buffers of the connection have less than two parts.
+    assert [part for part, bytes in enumerate(sent) if bytes > (part + 3) * PART] == []
+    assert len(sent) > 3
