@@ -52,7 +52,8 @@ def test_silence_raises_an_alarm_if_enabled(template, alarms):
     hours = {"Period": 3600, "EvaluationPeriods": {"Ref": "SilenceHours"}}
     # An hour without any webhook has no data.
     assert alarms["Silence"] == {**alarms["SnsFailures"], **below, **hours, "TreatMissingData": "breaching"}
-    assert template["Resources"]["Silence"]["Condition"] == "WatchesSilence"
+    conditions = {name: template["Resources"][name].get("Condition") for name in alarms}
+    assert conditions == {**dict.fromkeys(alarms), "Silence": "WatchesSilence"}
     # CloudWatch allows at most seven days.
     assert template["Parameters"]["SilenceHours"]["MaxValue"] == 7 * 24
 
@@ -75,12 +76,12 @@ def test_every_webhook_that_is_not_published_counts_for_one_alarm(filters):
 def test_each_filter_writes_its_metric_and_none_has_data_in_a_healthy_stack(template, filters):
     # AWS charges for a metric in each hour with data, and a default value is data.
     for name, filter in filters.items():
-        metric = {"MetricName": name, "MetricNamespace": NAMESPACE, "DefaultValue": None, "Dimensions": None}
-        metric["MetricValue"] = "$.snsMilliseconds" if name == "SnsMilliseconds" else "1"
-        assert [picked(found, metric) for found in filter["MetricTransformations"]] == [metric]
+        value = {"MetricValue": "$.snsMilliseconds", "Unit": ANY} if name == "SnsMilliseconds" else {"MetricValue": "1"}
+        assert filter["MetricTransformations"] == [{"MetricName": name, "MetricNamespace": NAMESPACE, **value}]
         assert filter["LogGroupName"] == {"Ref": "LogGroup"}
     conditions = {name: template["Resources"][name].get("Condition") for name in filters}
-    assert (conditions["Published"], conditions["SnsMilliseconds"]) == ("CountsPublished", "HasDashboard")
+    needed = {"Published": "CountsPublished", "SnsMilliseconds": "HasDashboard"}
+    assert conditions == {**dict.fromkeys(filters), **needed}
     either = {"Fn::Or": [{"Condition": "WatchesSilence"}, {"Condition": "HasDashboard"}]}
     assert template["Conditions"]["CountsPublished"] == either
 
