@@ -1,11 +1,13 @@
 """The alarms with their metrics, thresholds and topic, and the dashboard."""
 
+import itertools
 import json
+import re
 from unittest.mock import ANY
 
 import pytest
 
-from tests.template.translation import TOPIC_ARN, of_type, picked
+from tests.template.translation import CHECKOUT, TOPIC_ARN, of_type, picked
 
 NAMESPACE = {"Fn::Sub": "PolloWebhook/${AWS::StackName}"}
 OF_THE_FUNCTION = {"Namespace": "AWS/Lambda", "Dimensions": [{"Name": "FunctionName", "Value": {"Ref": "Function"}}]}
@@ -66,6 +68,10 @@ def test_every_webhook_that_is_not_published_counts_for_one_alarm(filters):
         "SignatureMismatch": ["signature_mismatch"],
         "HeadersUnreadable": ["header_missing", "header_unreadable"],
     }
+    # A browser or a crawler opens the URL.
+    harmless = ["method_not_allowed"]
+    written = re.findall(r'StatusCode::\w+, "(\w+)"', (CHECKOUT / "src" / "handler.rs").read_text())
+    assert sorted(written) == sorted([*harmless, *itertools.chain.from_iterable(results.values())])
     patterns = {name: " || ".join(f'$.result = "{result}"' for result in results[name]) for name in results}
     patterns["SnsMilliseconds"] = "$.snsMilliseconds >= 0"
     assert {name: filter["FilterPattern"] for name, filter in filters.items()} == {
