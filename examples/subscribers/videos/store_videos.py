@@ -1,4 +1,4 @@
-"""Stores the videos, images and audio files of each successful task in a bucket, as {taskId}/{generationId}.{extension}."""
+"""Stores the files of each successful task in a bucket, as {taskId}/{generationId}.{extension}."""
 
 import contextlib
 import ipaddress
