@@ -15,6 +15,7 @@ help:
 	@echo '  make lint       checks the code, the documentation, the workflows and the dependencies'
 	@echo '  make template   checks the templates: SAM, linters, permissions and policies'
 	@echo '  make stack      deploys the package to an emulator of AWS, tests and deletes it'
+	@echo '                  (ON=aws does so in your account, after it has asked)'
 	@echo '  make guard      compares instructions, size and memory of the binary with ceilings'
 	@echo '  make fuzz       compares the function with a second implementation for random input'
 	@echo '                  (SECONDS=600 runs longer, TARGET=event runs one target)'
@@ -24,6 +25,8 @@ help:
 	@echo '                  in WEBHOOK_SECRET (YES=1 does not ask)'
 	@echo '  make replay     sends unpublished outcomes again: STACK=pollo-webhook, with the key in'
 	@echo '                  WEBHOOK_SECRET (SINCE=6h, DRY=1 only lists them, YES=1 does not ask)'
+	@echo '  make reconcile  asks Pollo for outcomes that never arrived, and sends them: STACK=...,'
+	@echo '                  with POLLO_API_KEY and WEBHOOK_SECRET (TASKS=FILE names the tasks)'
 	@echo '  make listen     shows each published outcome: STACK=pollo-webhook (FILTER=..., SAVE=DIR'
 	@echo '                  saves it as an event, FORWARD=http://localhost:3000/ forwards it)'
 	@echo
@@ -67,8 +70,8 @@ template: python
 
 .PHONY: stack
 stack: package
-	@$(PYTHON) tools/install.py emulators aws
-	ARCH=$(ARCH) .tools/sam/bin/python -m pytest -m stack -n 4 --dist loadfile tests/stack
+	@$(PYTHON) tools/install.py emulators aws operate
+	ARCH=$(ARCH) .tools/sam/bin/python -m pytest tests/stack
 	FUNCTION_BINARY=$(CURDIR)/target/package/$(ARCH)/bootstrap .tools/emulators/bin/python -m pytest tests/end_to_end
 
 ARCH ?= x86_64
@@ -78,27 +81,23 @@ package: python
 	@$(PYTHON) tools/install.py sam
 	@PATH="$(CURDIR)/.tools/sam/bin:$$PATH" .tools/sam/bin/python -m tools.package $(ARCH)
 
-# The harness finds the binaries in this folder.
-guard bench lint: export CARGO_TARGET_DIR = $(CURDIR)/target
+# Both programs find the binaries in this folder.
+guard bench: export CARGO_TARGET_DIR = $(CURDIR)/target
 
 # `sam build` runs the same command.
 .PHONY: guard
-guard: python
+guard: tools
 	@$(PYTHON) tools/install.py sam
-	cargo build --quiet --locked --manifest-path benches/Cargo.toml --release -p harness
 	PATH="$(CURDIR)/.tools/sam/bin:$$PATH" cargo lambda build --release --locked --output-format zip
 	PATH="$(CURDIR)/.tools/sam/bin:$$PATH" cargo lambda build --release --locked
-	target/release/harness guard target/lambda/pollo-webhook/bootstrap
-	@wc -c target/lambda/pollo-webhook/bootstrap target/lambda/pollo-webhook/bootstrap.zip
+	.tools/emulators/bin/python -m benches.guard target/lambda/pollo-webhook/bootstrap
 
-# Separate commands, because cargo unifies the features of crates that one command builds.
 .PHONY: bench
 bench: tools
 	cd benches/node && npm ci --no-audit --no-fund --loglevel=error && npm run --silent bundle
 	cargo build --locked --release
-	cargo build --quiet --locked --manifest-path benches/Cargo.toml --release -p harness
-	cargo build --quiet --locked --manifest-path benches/Cargo.toml --release -p plain
-	target/release/harness compare
+	cargo build --quiet --locked --release --manifest-path benches/plain/Cargo.toml
+	.tools/emulators/bin/python -m benches.bench
 
 .PHONY: fuzz
 fuzz: python
@@ -112,24 +111,23 @@ trials: tools
 	.tools/emulators/bin/python -m trials.outages
 	$(MAKE) fuzz SECONDS=600
 
-# smoke, replay and listen, which a release has too.
+# smoke, replay, reconcile and listen, which a release has too.
 include tools/release.mk
-smoke replay listen: python
+smoke replay reconcile listen: python
 
 .PHONY: lint
 lint: lints
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
-	cd benches && cargo fmt --check
+	cd benches/plain && cargo fmt --check
 	cd fuzz && cargo fmt --check
-	cargo clippy --quiet --locked --manifest-path benches/Cargo.toml -p harness -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
 	.tools/lints/bin/cargo-deny --locked check bans licenses sources
 	.tools/lints/bin/cargo-deny --locked --manifest-path fuzz/Cargo.toml --config deny.toml check sources
-	.tools/lints/bin/cargo-deny --locked --manifest-path benches/Cargo.toml --config deny.toml check sources
+	.tools/lints/bin/cargo-deny --locked --manifest-path benches/plain/Cargo.toml --config deny.toml check sources
 	.tools/lints/bin/zizmor --offline --quiet --persona=pedantic .github examples/github/deploy.yml
-	.tools/lints/bin/ruff check examples local operate tests tools trials
-	.tools/lints/bin/ruff format --check examples local operate tests tools trials
+	.tools/lints/bin/ruff check benches examples local operate tests tools trials
+	.tools/lints/bin/ruff format --check benches examples local operate tests tools trials
 
 .PHONY: clean
 clean:

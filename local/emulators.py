@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import functools
 import http.client
 import json
 import os
@@ -13,21 +14,19 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+import zipfile
 from pathlib import Path
+from urllib.parse import urlsplit
 
-try:
-    import boto3
-except ImportError:
-    sys.exit("boto3 is missing: run this through make, which installs it and the emulators")
-
-from operate.terminal import Failure
+import boto3
+import click
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 TOOLS = Path(sys.executable).parent
 ADDRESS = "127.0.0.1"
-LAMBDA = [TOOLS / "cargo-lambda", "lambda", "watch", "--only-lambda-apis", "-A", ADDRESS]
 
 # The function's environment on this machine.
 LOCAL_ENV = CHECKOUT / "events" / "local.env"
@@ -35,20 +34,43 @@ SETTINGS = dict(re.findall(r'^(\w+)="?(.*?)"?$', LOCAL_ENV.read_text(), re.MULTI
 KEY = SETTINGS["WEBHOOK_SECRET"]
 REGION = SETTINGS["AWS_REGION"]
 
+# cargo-lambda asks cargo about the project, even for its emulator alone. This replies where there is no Rust.
+CARGO = """#!/bin/sh
+echo '{"packages": [{"id": "pollo-webhook", "name": "pollo-webhook", "version": "0.0.0", "manifest_path": "/",
+"targets": [{"kind": ["bin"], "name": "pollo-webhook", "src_path": "/"}], "dependencies": [], "features": {}}],
+"workspace_members": ["pollo-webhook"], "workspace_root": "/", "target_directory": "/", "version": 1}' | tr -d '\\n'
+"""
+
 # Longest wait for a start or a response, in seconds. Ten times what a busy machine needs.
 PATIENCE = 60
 
-# This machine's settings must not direct calls to AWS, or calls of the emulators to a proxy.
-for name in [name for name in os.environ if name.startswith("AWS_")]:
-    del os.environ[name]
-os.environ.update(AWS_CONFIG_FILE=os.devnull, AWS_SHARED_CREDENTIALS_FILE=os.devnull)
-for name in ["no_proxy", "NO_PROXY"]:
-    os.environ[name] = ",".join(filter(None, [os.environ.get(name), ADDRESS]))
+
+Failure = click.ClickException
+
+
+def isolate(environment):
+    """Removes what would direct calls to AWS, or calls of the emulators to a proxy, from this environment."""
+    for name in [name for name in environment if name.startswith("AWS_")]:
+        del environment[name]
+    environment |= {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+    for name in ["no_proxy", "NO_PROXY"]:
+        environment[name] = ",".join(filter(None, [environment.get(name), ADDRESS]))
 
 
 def binary(*options):
-    """The path of the compiled function: FUNCTION_BINARY, or else the result of `build`."""
-    return os.environ.get("FUNCTION_BINARY") or build(*options)
+    """The path of the compiled function: FUNCTION_BINARY, the one in an unpacked release, or else it is compiled."""
+    released = CHECKOUT / "bootstrap.zip"
+    if os.environ.get("FUNCTION_BINARY") or not released.exists():
+        return os.environ.get("FUNCTION_BINARY") or build(*options)
+    with zipfile.ZipFile(released) as archive:
+        path = Path(archive.extract("bootstrap", CHECKOUT / ".tools"))
+    path.chmod(0o755)
+    try:
+        subprocess.run([path], env={}, stdout=subprocess.DEVNULL, check=False)
+    except OSError as error:
+        where = "it is compiled for Linux. In a clone of the repository, make compiles it for this machine."
+        raise Failure(f"The function of this release does not run here ({error.strerror}): {where}") from None
+    return path
 
 
 def build(*options):
@@ -64,21 +86,12 @@ def build(*options):
 @contextlib.contextmanager
 def started(command, printed, **options):
     """A process that is stopped after the block, and the thread that calls `printed` with each line of its output."""
-    with (
-        # Kills its process group when its input ends: after the block, or when this process is killed. Ctrl-C does not
-        # reach the group.
-        subprocess.Popen(["/bin/sh", "-c", "read end; kill -KILL 0"], stdin=subprocess.PIPE, process_group=0) as leader,
-        subprocess.Popen(
-            [str(word) for word in command],
-            cwd=options.pop("cwd", CHECKOUT),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            process_group=leader.pid,
-            **options,
-        ) as process,
-    ):
+    # Kills its process group when its input ends: after the block, or when this process is killed. Ctrl-C does not
+    # reach the group.
+    leader = subprocess.Popen(["/bin/sh", "-c", "read end; kill -KILL 0"], stdin=subprocess.PIPE, process_group=0)
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    options = {"cwd": CHECKOUT, "process_group": leader.pid, **pipes, **options}
+    with leader, subprocess.Popen([str(word) for word in command], **options) as process:
         reader = threading.Thread(target=lambda: [printed(line.rstrip("\n")) for line in process.stdout], daemon=True)
         reader.start()
         try:
@@ -103,83 +116,75 @@ def free_port():
             return port
 
 
-class Emulator:
-    """The process of an emulator, and its port."""
-
-    def __init__(self, name, process, port):
-        self.name, self.process, self.port = name, process, port
-
-    def check(self):
-        """Raises Failure if the process has ended."""
-        check(self.name, self.process)
-
-
-def check(name, process, lines=list):
+def check(name, process, lines):
     """Raises Failure with the printed `lines` if `process` has ended."""
     status = process.poll()
     if status is not None:
         end = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"has ended with status {status}"
-        raise Failure(followed(f"{name} {end}", lines()))
-
-
-def followed(sentence, lines):
-    return "\n".join([f"{sentence}:", *lines]) if lines else f"{sentence}."
+        raise Failure("\n".join([f"{name} {end}", *lines]))
 
 
 @contextlib.contextmanager
-def emulator(service, port, command, **options):
-    """Starts `command`, and waits until it listens on `port`."""
-    if not command[0].exists():
-        raise Failure(f"{command[0]} is missing: run this through make, which installs it.")
-    name = f"The emulator of {service}"
+def emulator(service, port, command, printed=None, **options):
+    """Starts `command`, and waits until it listens on `port`. Yields a function that raises Failure if it has ended."""
+    try:
+        socket.create_server((ADDRESS, port)).close()
+    except OSError as error:
+        raise Failure(f"The emulator of {service} cannot use the port {port}: {os.strerror(error.errno)}.") from None
     last = collections.deque(maxlen=20)
-    with started(command, last.append, **options) as (process, reader):
+    with started(command, printed or last.append, **options) as (process, reader):
+        check_emulator = functools.partial(check, f"The emulator of {service}", process, last)
         deadline = time.monotonic() + PATIENCE
-        while True:
+        while time.monotonic() < deadline:
             with contextlib.suppress(OSError):
                 socket.create_connection((ADDRESS, port), 1).close()
                 break
-            if process.poll() is not None or time.monotonic() > deadline:
+            if process.poll() is not None:
                 reader.join(1)
-                raise Failure(followed(f"{name} does not start", last))
+            check_emulator()
             time.sleep(0.02)
-        yield Emulator(name, process, port)
+        yield check_emulator
 
 
 @contextlib.contextmanager
-def sns(port=None, **environment):
+def sns(port=None):
     """An emulator of SNS and SQS, on `port` or else on a free one."""
     port = port or free_port()
-    command = [TOOLS / "python", "-m", "moto.server", "-H", ADDRESS, "-p", port]
-    with emulator("SNS", port, command, env={**os.environ, **environment}) as running:
-        yield Sns(running)
+    with emulator("SNS", port, [TOOLS / "python", "-m", "moto.server", "-H", ADDRESS, "-p", port]) as check_emulator:
+        yield Sns(port, check_emulator)
 
 
 @contextlib.contextmanager
-def function(binary, sns, lambda_port=None, **environment):
-    """The compiled function with an emulator of Lambda, and `sns`."""
+def function(binary, sns, lambda_port=None, url=None, **environment):
+    """The compiled function with an emulator of Lambda, and `sns`. `url` leads to the function, by default the
+    emulator's own."""
     lambda_port = lambda_port or free_port()
-    with emulator("Lambda", lambda_port, [*LAMBDA, "-P", lambda_port]) as running:
-        # Contains nothing of this machine's environment, so the function calls only the emulators. The emulator of
-        # Lambda requires the binary's name as the function name.
-        environment = {
-            "AWS_LAMBDA_RUNTIME_API": f"http://{ADDRESS}:{running.port}/.rt/pollo-webhook",
-            "AWS_LAMBDA_FUNCTION_NAME": "pollo-webhook",
-            "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
-            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
-            **SETTINGS,
-            "AWS_ENDPOINT_URL_SNS": sns.url,
-            **environment,
-        }
-        function = Function(running, environment)
-        with started([binary], function.printed, env=environment) as (function.process, function.reader):
-            yield function
+    # Contains nothing of this machine's environment, so the function calls only the emulators. The emulator of Lambda
+    # requires the binary's name as the function name.
+    environment = {
+        "AWS_LAMBDA_RUNTIME_API": f"http://{ADDRESS}:{lambda_port}/.rt/pollo-webhook",
+        "AWS_LAMBDA_FUNCTION_NAME": "pollo-webhook",
+        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
+        **SETTINGS,
+        "AWS_ENDPOINT_URL_SNS": sns.url,
+        **environment,
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        cargo = Path(folder, "cargo")
+        cargo.write_text(CARGO)
+        cargo.chmod(0o755)
+        command = [TOOLS / "cargo-lambda", "lambda", "watch", "--only-lambda-apis", "-A", ADDRESS, "-P", lambda_port]
+        with emulator("Lambda", lambda_port, command, env={**os.environ, "CARGO": str(cargo)}) as check_emulator:
+            function = Function(check_emulator, url or f"http://{ADDRESS}:{lambda_port}/", environment)
+            with started([binary], function.printed, env=environment) as (function.process, function.reader):
+                yield function
 
 
 class Sns:
-    def __init__(self, emulator):
-        self.check = emulator.check
-        self.url = f"http://{ADDRESS}:{emulator.port}"
+    def __init__(self, port, check_emulator):
+        self.check = check_emulator
+        self.url = f"http://{ADDRESS}:{port}"
         session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name=REGION)
         self.sns, self.sqs = [session.client(service, endpoint_url=self.url) for service in ["sns", "sqs"]]
 
@@ -218,12 +223,11 @@ class Queue:
 
 
 class Function:
-    def __init__(self, emulator, environment):
-        self.emulator, self.environment = emulator, environment
+    def __init__(self, check_emulator, url, environment):
+        self.check_emulator, self.url, self.environment = check_emulator, url, environment
         self.lines = queue.Queue()
         # All lines and responses, for tests that search them for secrets.
         self.written = []
-        self.url = f"http://{ADDRESS}:{emulator.port}/"
 
     def printed(self, line):
         self.written.append(line)
@@ -231,12 +235,10 @@ class Function:
 
     def check(self):
         """Raises Failure if the function or its emulator has ended."""
-        self.emulator.check()
-        check("The function", self.process, self.last_lines)
-
-    def last_lines(self):
-        self.reader.join(PATIENCE)
-        return self.log_lines()
+        self.check_emulator()
+        if self.process.poll() is not None:
+            self.reader.join(PATIENCE)
+            check("The function", self.process, self.log_lines())
 
     def log(self):
         """Waits for the next line of the log."""
@@ -245,30 +247,15 @@ class Function:
         except queue.Empty:
             raise Failure(f"The function has logged nothing for {PATIENCE} seconds.") from None
 
-    def log_lines(self, wait=0):
-        """The lines since the last call. Waits up to `wait` seconds for the first."""
-        lines = []
-        with contextlib.suppress(queue.Empty):
-            lines.append(self.lines.get(timeout=wait) if wait else self.lines.get_nowait())
-            while True:
-                lines.append(self.lines.get_nowait())
-        return lines
-
-    def request(self, method, body=b"", headers=None):
-        """Sends a request to the function URL. Returns the response's status, headers and body."""
-        return self._http(method, "/", body, headers or {})
+    def log_lines(self):
+        """The lines since the last call."""
+        return [self.lines.get() for _ in range(self.lines.qsize())]
 
     def send(self, webhook):
-        return self.request("POST", webhook.body, webhook.headers())
-
-    def invoke(self, event):
-        """Sends an event through Lambda's API Invoke. Returns the response's status, headers and body."""
-        return self._http("POST", "/2015-03-31/functions/pollo-webhook/invocations", event, {})
-
-    def _http(self, method, path, body, headers):
-        connection = http.client.HTTPConnection(ADDRESS, self.emulator.port, timeout=PATIENCE)
-        with contextlib.closing(connection):
-            connection.request(method, path, body, headers)
+        """Sends a webhook to the function's URL. Returns the response's status, headers and body."""
+        url = urlsplit(self.url)
+        with contextlib.closing(http.client.HTTPConnection(url.hostname, url.port, timeout=PATIENCE)) as connection:
+            connection.request("POST", url.path, webhook.body, webhook.headers())
             deadline = time.monotonic() + PATIENCE
             while not select.select([connection.sock], [], [], 0.1)[0]:
                 # The emulator waits even if the function has ended.

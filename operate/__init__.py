@@ -1,8 +1,1 @@
-"""Commands that operate a deployed stack, run from the checkout: `python -m operate.listen` and others."""
-
-import signal
-import sys
-
-# The imports of a command take a while. This lets Ctrl-C end them without a traceback, until `terminal.run` handles it.
-if sys.argv[0] == "-m":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+"""Commands for a deployed stack: `python -m operate.smoke --help` and others. One file is one command or a shared concept."""

@@ -1,59 +1,131 @@
-"""AWS's API: clients with timeouts, and errors as sentences."""
+"""AWS's API: clients with timeouts, errors as sentences, and the outputs, the topic and the log of a stack.
 
-import sys
+Commands import this module when they need it: not all do, and boto3 takes a while.
+"""
+
+import contextlib
+import os
+import time
+
+from operate.terminal import Failure, say
 
 try:
     import boto3
 except ImportError:
-    sys.exit("boto3 is missing: run this through make, which installs it")
+    raise Failure("boto3 is missing: run this through make, which installs it") from None
 
 from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConnectionError,
-    CredentialRetrievalError,
-    HTTPClientError,
-    NoCredentialsError,
-    NoRegionError,
-    PartialCredentialsError,
-    ProfileNotFound,
-    SSOError,
-)
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError, NoRegionError
 
 CONFIG = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 3})
 
-# All errors that a call can raise.
-ERRORS = BotoCoreError, ClientError
+# Longest time for reading a log, in seconds. CloudWatch reads about 10 MB per second.
+READING_SECONDS = 300
 
-NO_CREDENTIALS = NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, ProfileNotFound, SSOError
-REJECTED_CREDENTIALS = {
-    "ExpiredToken",
-    "ExpiredTokenException",
-    "InvalidClientTokenId",
-    "InvalidSignatureException",
-    "SignatureDoesNotMatch",
-    "UnrecognizedClientException",
-}
+# All errors that a call can raise, and those of the network.
+ERRORS = BotoCoreError, ClientError
+NETWORK = ConnectionError, HTTPClientError
 
 
 def client(service, region=None):
-    """A client of `service`, with the region and the credentials that boto3 finds."""
-    return boto3.client(service, region_name=region, config=CONFIG)
+    """A client of `service`, with the credentials and the region that boto3 finds, or else the region in AWS_REGION."""
+    session = boto3.Session()
+    region = region or session.region_name or os.environ.get("AWS_REGION")
+    return session.client(service, region_name=region, config=CONFIG)
+
+
+@contextlib.contextmanager
+def sentences():
+    """Turns the errors of AWS into sentences, for a block or as a decorator."""
+    try:
+        yield
+    except ERRORS as error:
+        raise Failure(sentence(error)) from None
 
 
 def sentence(error):
-    """A sentence that describes `error` to the user."""
     if isinstance(error, NoRegionError):
         return "No AWS region is set: set AWS_DEFAULT_REGION, or a region in your AWS profile."
-    if isinstance(error, NO_CREDENTIALS):
-        return f"There are no usable AWS credentials: {error}"
-    if isinstance(error, ConnectionError | HTTPClientError):
+    if isinstance(error, NETWORK):
         return f"AWS cannot be reached: {error}"
-    if isinstance(error, ClientError):
-        code, message = [error.response.get("Error", {}).get(name, "") for name in ["Code", "Message"]]
-        if code in REJECTED_CREDENTIALS:
-            return f"AWS rejects the credentials ({code}): {message}"
-        if code.startswith("AccessDenied") or code == "AuthorizationError":
-            return f"The AWS credentials lack a permission for {error.operation_name}: {message}"
-    return f"AWS reports an error: {error}"
+    # The SDK's own texts name the missing credentials, or the operation and the permission.
+    return f"AWS: {error}"
+
+
+@sentences()
+def read_stack(name):
+    """The outputs of the stack of this name."""
+    cloudformation = client("cloudformation")
+    try:
+        [stack] = cloudformation.describe_stacks(StackName=name)["Stacks"]
+    except ClientError as error:
+        if "does not exist" not in str(error):
+            raise
+        region = cloudformation.meta.region_name
+        raise Failure(f"There is no stack {name} in {region}; AWS_DEFAULT_REGION sets another region.") from None
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+    missing = {"WebhookUrl", "TopicArn", "LogGroupName"} - outputs.keys()
+    if missing:
+        raise Failure(
+            f"The stack {name} ({stack['StackStatus']}) has no output {', '.join(sorted(missing))}: "
+            "it is not a deployed pollo-webhook."
+        )
+    return outputs
+
+
+def topic_client(topic):
+    """A client of SNS, in the region of the topic with this ARN."""
+    return client("sns", region=topic.split(":")[3])
+
+
+def subscriptions(topic):
+    """The topic's confirmed subscriptions: pairs of the endpoint's name and the ARN."""
+    pages = topic_client(topic).get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
+    entries = [(entry["Endpoint"], entry["SubscriptionArn"]) for page in pages for entry in page["Subscriptions"]]
+    # Other subscriptions have `PendingConfirmation` or `Deleted` instead of an ARN.
+    return [(endpoint.rpartition(":")[2], arn) for endpoint, arn in entries if arn.startswith("arn:")]
+
+
+class Log:
+    """The log group of a function."""
+
+    @sentences()
+    def __init__(self, group):
+        self.group, self.client, self.unmask = group, client("logs"), True
+
+    @sentences()
+    def read(self, start, end, pattern=""):
+        """The lines from `start` to `end` (Unix seconds) that match `pattern`: pairs of Unix milliseconds and text.
+
+        Also returns None, or the time from which the log was not read: because there is too much of it, or because
+        CloudWatch returned the token of a page twice (boto3's paginator would raise an error).
+        """
+        request = {"logGroupName": self.group, "filterPattern": pattern}
+        request |= {"startTime": max(0, int(start * 1000)), "endTime": int(end * 1000)}
+        lines, tokens, deadline = [], set(), time.monotonic() + READING_SECONDS
+        while time.monotonic() < deadline:
+            page = self.page(request)
+            lines += [(event["timestamp"], event["message"]) for event in page["events"]]
+            token = page.get("nextToken")
+            if not token:
+                return lines, None
+            if token in tokens:
+                break
+            tokens.add(token)
+            request["nextToken"] = token
+        return lines, lines[-1][0] / 1000 if lines else start
+
+    def page(self, request):
+        """A page, with what a data protection policy masks, if the credentials allow that."""
+        try:
+            return self.client.filter_log_events(**request, unmask=self.unmask)
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code == "ResourceNotFoundException":
+                raise Failure(f"There is no log group {self.group}.") from None
+            if not self.unmask or not code.startswith("AccessDenied"):
+                raise
+        self.unmask = False
+        page = self.client.filter_log_events(**request)
+        say("The AWS credentials lack logs:Unmask: what a data protection policy masks in the log stays masked.")
+        return page

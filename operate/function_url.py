@@ -1,7 +1,8 @@
-"""Sends a webhook to the URL of a function, and explains the response."""
+"""HTTP: sends a webhook to the URL of a function, and explains the response."""
 
 import http.client
 import json
+import re
 import urllib.request
 from dataclasses import dataclass
 
@@ -10,6 +11,22 @@ from operate.terminal import Failure, printable
 # The function's own responses are shorter.
 MAX_RESPONSE_BYTES = 10_000
 MAX_SHOWN_CHARACTERS = 200
+
+# The URL of a service on this machine.
+LOCAL = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?(/|$)")
+
+CAUSES = {
+    200: "Nothing was published: this is not the URL of the function.",
+    401: "The key is not one of the function's: WEBHOOK_SECRET must be the key of the stack.",
+    403: "The URL is not public: one of its two permissions is missing, or a policy forbids such URLs.",
+    404: "There is no function at this URL.",
+    413: "The message is larger than SNS accepts.",
+    422: "The deployed function does not accept it as a task outcome.",
+    429: "The concurrency is used up, or ReservedConcurrency is 0.",
+    500: "The function did not start, or failed on the request: its log says why.",
+    502: "The function did not start, or failed on the request: its log says why.",
+    503: "The function was not available: its concurrency is used up, or it timed out.",
+}
 
 
 class Unreachable(Failure):
@@ -39,31 +56,13 @@ class Response:
 
     def cause(self):
         """The likely cause of a response other than 200 to a signed webhook."""
-        match self.status:
-            case 200:
-                return "Nothing was published: this is not the URL of the function."
-            case 401 if "timestamp" in (self.field("error") or ""):
-                return "The clock of this machine differs from the function's by more than ToleranceSeconds."
-            case 401:
-                return "The key is not one of the function's: WEBHOOK_SECRET must be the key of the stack."
-            case 403:
-                return "The URL is not public: one of its two permissions is missing, or a policy forbids such URLs."
-            case 404:
-                return "There is no function at this URL."
-            case 413:
-                return "The message is larger than SNS accepts."
-            case 422:
-                return "The deployed function does not accept it as a task outcome."
-            case 429:
-                return "The concurrency is used up, or ReservedConcurrency is 0."
-            case 500 | 502:
-                return "The function did not start, or failed on the request: its log says why."
-            case 503 if self.field("error"):
-                return "SNS did not accept the message: `code` in the function's log says why."
-            case 503:
-                return "The function was not available: its concurrency is used up, or it timed out."
-            case _:
-                return "The function never responds with this status: the URL belongs to something else."
+        if self.status == 401 and "timestamp" in (self.field("error") or ""):
+            return "The clock of this machine differs from the function's by more than ToleranceSeconds."
+        if self.status == 503 and self.field("error"):
+            return "SNS did not accept the message: `code` in the function's log says why."
+        return CAUSES.get(
+            self.status, "The function never responds with this status: the URL belongs to something else."
+        )
 
 
 class EveryStatus(urllib.request.HTTPErrorProcessor):
@@ -75,14 +74,23 @@ class EveryStatus(urllib.request.HTTPErrorProcessor):
     https_response = http_response
 
 
-def post(url, body, headers, timeout):
-    """Sends `body` to `url`. Raises Unreachable if no response comes within `timeout` seconds."""
+def exchange(url, body, headers, timeout, limit):
+    """Sends a request: POST with a body, GET without one. Returns status, headers and up to `limit` bytes of the body.
+
+    Raises Unreachable if there is no response, or none within `timeout` seconds.
+    """
     try:
-        request = urllib.request.Request(url, body, headers, method="POST")
+        request = urllib.request.Request(url, body, headers)
         with urllib.request.build_opener(EveryStatus).open(request, timeout=timeout) as response:
-            return Response(response.status, response.read(MAX_RESPONSE_BYTES).decode(errors="replace"))
+            return response.status, response.headers, response.read(limit)
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
         if isinstance(reason, TimeoutError):
             raise Unreachable(f"No response from {url} within {timeout} seconds.") from None
-        raise Unreachable(f"{url} cannot be reached: {reason or type(error).__name__}") from None
+        raise Unreachable(f"{url} cannot be reached: {printable(f'{reason}') or type(error).__name__}") from None
+
+
+def post(url, body, headers, timeout):
+    """Sends `body` to `url`."""
+    status, _, text = exchange(url, body, headers, timeout, MAX_RESPONSE_BYTES)
+    return Response(status, text.decode(errors="replace"))

@@ -1,4 +1,4 @@
-"""Reads keys exactly as the function does, and signs webhooks as Pollo's page describes."""
+"""Reads keys exactly as the function does, and signs webhooks as Pollo's page describes. Requires only Python."""
 
 import base64
 import hashlib
@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 
 # A key that neither Pollo nor any function has.
 NOBODYS_KEY = "bm9ib2R5IGhhcyB0aGlzIGtleQ=="
+
+# The key of events/local.env, which everyone can read.
+PUBLISHED_KEY = "cG9sbG8td2ViaG9vay1wdWJsaXNoZWQtdGVzdC1rZXk="
 
 # A shorter key can be guessed.
 MIN_KEY_BYTES = 16
@@ -47,6 +50,19 @@ def key_bytes(text, number=1):
 def read_keys(secret):
     """The bytes of all keys in `secret`. Raises InvalidKey for the first that the function would reject."""
     return [key_bytes(text, number) for number, text in enumerate(key_texts(secret), start=1)]
+
+
+def signing_keys(environment):
+    """The texts of the keys in WEBHOOK_SECRET. Raises InvalidKey, with a sentence, unless the function accepts all."""
+    secret = environment.get("WEBHOOK_SECRET")
+    expected = "expected the Base64 key from Pollo's webhook page, or several separated by commas or white space."
+    if not secret:
+        raise InvalidKey(f"WEBHOOK_SECRET is not set; {expected}")
+    try:
+        read_keys(secret)
+    except InvalidKey as error:
+        raise InvalidKey(f"WEBHOOK_SECRET: {error}; {expected}") from None
+    return key_texts(secret)
 
 
 @dataclass

@@ -1,20 +1,13 @@
-"""Sends every authentic outcome that was not published again: `make replay STACK=pollo-webhook [SINCE=6h]`.
+"""Sends authentic outcomes that were not published again: `make replay STACK=pollo-webhook`."""
 
-The outcomes come from the stack's log, which has the bodies that Pollo signed. This command signs them with the first
-key in WEBHOOK_SECRET and sends them to the stack's URL, because only the function may publish. URL=... sends them to
-another URL, such as that of an HTTP API. DRY=1 only shows the outcomes. YES=1 sends without asking.
-"""
-
+import sys
 import time
 from datetime import UTC, datetime
 
-from operate import settings, terminal
 from operate.function_url import Unreachable, post
-from operate.log import read_log
+from operate.log import PATTERN, PUBLISHED, unpublished
 from operate.pollo import Webhook
-from operate.stack import read_stack
-from operate.terminal import Failure, printable
-from operate.unpublished import PATTERN, unpublished
+from operate.terminal import DRY, SINCE, STACK, UNTIL, URL, YES, command, confirm, keys, printable, say
 
 # The function responds within 8 seconds of its start.
 TIMEOUT_SECONDS = 20
@@ -25,44 +18,73 @@ HOPELESS = {401, 403, 404}
 # A replay stops when the function or SNS was not available for this many webhooks in a row.
 FAILURES_IN_A_ROW = 3
 
-HEADINGS = ["TASK", "STATUS", "REASON", "TRIES", "FIRST TRY (UTC)", "LAST TRY (UTC)"]
+# Whether an outcome was published is read from at least so far back. Pollo keeps results for as long.
+PUBLISHED_SECONDS = 14 * 24 * 60 * 60
+
+HEADINGS = ["TASK", "STATUS", "REASON", "TRIES", "AGE", "FIRST TRY (UTC)", "LAST TRY (UTC)"]
 
 
-def main():
-    name = settings.stack()
-    if not name:
-        raise Failure("STACK is not set: make replay STACK=pollo-webhook")
-    start = time.time() - settings.since(default="72h")
-    dry, yes = settings.switch("DRY"), settings.switch("YES")
-    key = None if dry else settings.keys()[0]
-    stack = read_stack(name)
-    url = settings.url() or stack.webhook_url
+@command()
+@STACK
+@SINCE
+@UNTIL
+@DRY
+@YES
+@URL
+def replay(stack, since, until, dry, yes, url):
+    """Sends every authentic outcome that was not published again: make replay STACK=pollo-webhook.
 
-    print(f"Reading {stack.log_group} from {utc(start)} UTC on")
-    outcomes = unpublished(read_log(stack.log_group, start, PATTERN))
-    if not outcomes:
-        print("Nothing to replay: no authentic outcome was left unpublished.")
-        return 0
-    print(f"\n{table(outcomes)}\n")
-    replayable = [outcome for outcome in outcomes if outcome.body is not None]
-    without_body = [task(outcome) for outcome in outcomes if outcome.body is None]
-    if without_body:
-        print(
-            f"The log has no body of {', '.join(without_body)}, because it keeps none over 262,144 bytes. "
-            "This cannot be replayed: ask Pollo's API for the results.\n"
+    The outcomes come from the stack's log, which has the bodies that Pollo signed. This command signs them with the
+    first key in WEBHOOK_SECRET and sends them to the stack's URL, because only the function may publish.
+    """
+    from operate import aws
+
+    key = None if dry else keys()[0]
+    outputs = aws.read_stack(stack)
+    found, _, complete = find(aws.Log(outputs["LogGroupName"]), since, until)
+    say(f"\n{table(found)}\n" if found else "Nothing to replay: no authentic outcome was left unpublished.")
+    for outcome in found:
+        if is_old(outcome, since):
+            say(f"{task(outcome)} is not sent: signed before SINCE. Perhaps somebody sends a captured webhook again.")
+        elif outcome.body is None and outcome.altered:
+            say(f"{task(outcome)} is not sent: the body in the log is not as Pollo signed it. Run make reconcile.")
+        elif outcome.body is None:
+            say(f"{task(outcome)} is not sent: the log keeps no body over 30,000 bytes. Run make reconcile.")
+    outcomes = [outcome for outcome in found if not is_old(outcome, since)]
+    published = 0 if dry else offer(outcomes, url or outputs["WebhookUrl"], key, yes)
+    if not complete or (not dry and published < len(outcomes)):
+        sys.exit(1)
+
+
+def find(log, since, until):
+    """The outcomes that were not published, the ids of the tasks that were, and whether everything could be read."""
+    now = time.time()
+    until = until or now
+    say(f"Reading {log.group} from {utc(since)} UTC on")
+    lines, unread = log.read(since, until, PATTERN)
+    later, unread_later = log.read(unread or until, now, PUBLISHED)
+    earlier, unread_earlier = log.read(now - PUBLISHED_SECONDS, since, PUBLISHED)
+    if unread:
+        say(
+            f"The log from {utc(unread)} to {utc(until)} UTC was not read: there is too much of it, or CloudWatch "
+            "returned a page twice. Set SINCE and UNTIL to shorter times to read it in parts."
         )
-    if dry:
-        return 0
-    published = 0
-    if replayable:
-        terminal.confirm(f"Send {len(replayable)} of {len(outcomes)} to {url}?", yes)
-        published = replay(replayable, url, key)
-    print(f"Published {published} of {len(outcomes)}.")
-    return 0 if published == len(outcomes) else 1
+    if unread_later or unread_earlier:
+        say("Not all published outcomes were read: if the list contains one, sending publishes it a second time.")
+    complete = not (unread or unread_later or unread_earlier)
+    return *unpublished(earlier + lines + later, since, until), complete
+
+
+def is_old(outcome, since):
+    return outcome.signed is not None and outcome.signed < since
 
 
 def utc(seconds):
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def age(seconds):
+    return f"{int(seconds // 60)}m" if seconds < 7200 else f"{int(seconds // 3600)}h"
 
 
 def task(outcome):
@@ -71,55 +93,56 @@ def task(outcome):
 
 
 def table(outcomes):
-    rows = [HEADINGS]
+    rows, now = [HEADINGS], time.time()
     for outcome in outcomes:
-        status, reason = printable(outcome.status or "-"), printable(outcome.reason)
-        tries = [utc(milliseconds / 1000) for milliseconds in [outcome.first_try, outcome.last_try]]
-        rows.append([task(outcome), status, reason, str(outcome.tries), *tries])
+        times = [utc(tried / 1000) if tried else "-" for tried in [outcome.first_try, outcome.last_try]]
+        texts = [printable(outcome.status or "-"), printable(outcome.reason), str(outcome.tries)]
+        rows.append([task(outcome), *texts, "-" if outcome.signed is None else age(now - outcome.signed), *times])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    return "\n".join(line.rstrip() for line in lines)
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
 
-def replay(outcomes, url, key):
+def offer(outcomes, url, key, yes):
+    """Sends the outcomes that have a body, after the user agrees. Returns how many were published."""
+    sendable = [outcome for outcome in outcomes if outcome.body is not None]
+    published = 0
+    if sendable:
+        confirm(f"Send {len(sendable)} of {len(outcomes)} to {url}?", yes)
+        published = send(sendable, url, key)
+    if outcomes:
+        say(f"Published {published} of {len(outcomes)}.")
+    return published
+
+
+def send(outcomes, url, key):
     """Sends the outcomes, the oldest first, and prints each result. Returns how many were published."""
     published = failures = 0
     for sent, outcome in enumerate(outcomes, start=1):
         label = f"{task(outcome)}  {printable(outcome.status or '-')}"
-        signed = webhook(outcome, key)
+        # Lambda passes a body of this type in Base64, so that bytes that are not UTF-8 arrive too.
+        webhook = Webhook(outcome.body, key, content_type="application/octet-stream")
+        # Subscribers recognise duplicates by the id of Pollo's webhook, and so does a later replay.
+        if outcome.webhook_id and outcome.webhook_id.isascii() and outcome.webhook_id.isprintable():
+            webhook.id = outcome.webhook_id
+        status = None
         try:
-            response = post(url, signed.body, signed.headers(), TIMEOUT_SECONDS)
+            response = post(url, webhook.body, webhook.headers(), TIMEOUT_SECONDS)
         except Unreachable as unreachable:
             # The outcome may have been published. The next replay finds that in the log.
-            print(f"{label}  {unreachable}")
-            status = None
+            say(f"{label}  {unreachable}")
         else:
             status = response.status
             if response.message_id:
                 published += 1
-                print(f"{label}  published, message id {printable(response.message_id)}")
+                say(f"{label}  published, message id {response.message_id}")
             else:
-                print(f"{label}  not published: {response}\n    {response.cause()}")
+                say(f"{label}  not published: {response}\n    {response.cause()}")
         failures = failures + 1 if status is None or status == 429 or status >= 500 else 0
         if (status in HOPELESS or failures == FAILURES_IN_A_ROW) and sent < len(outcomes):
-            print(f"Stopped: {len(outcomes) - sent} more were not sent, because they would fail in the same way.")
+            say(f"Stopped: {len(outcomes) - sent} more were not sent, because they would fail in the same way.")
             break
     return published
 
 
-def webhook(outcome, key):
-    """The same bytes, signed now.
-
-    Keeps the id of Pollo's webhook: subscribers recognise duplicates by the attribute `webhookId`, and a later replay
-    finds the id in the log. This content type makes Lambda pass the body in Base64, so that bytes that are not UTF-8
-    arrive too.
-    """
-    replayed = Webhook(outcome.body, key, content_type="application/octet-stream")
-    original = outcome.webhook_id or ""
-    if original and original.isascii() and original.isprintable():
-        replayed.id = original
-    return replayed
-
-
 if __name__ == "__main__":
-    terminal.run(main)
+    replay()

@@ -1,20 +1,13 @@
-"""Tests a deployed function: `make smoke STACK=pollo-webhook`, or URL=..., with its key or keys in WEBHOOK_SECRET.
+"""Tests a deployed function: `make smoke STACK=pollo-webhook`, or URL=..."""
 
-Sends a success signed with each key, which the function must publish, and a forged one, which the function must reject.
-YES=1 sends without asking. With STACK, also checks the topic's subscriptions and searches the log for causes.
-"""
-
+import re
 import secrets
 import time
 
-from operate import aws, settings, terminal
-from operate.diagnosis import logged_cause
-from operate.function_url import post
-from operate.pollo import Webhook
-from operate.stack import read_stack
-from operate.terminal import Failure
-from operate.topic import client, subscriptions
-from operate.unpublished import SMOKE
+from operate.function_url import LOCAL, post
+from operate.log import SMOKE, parse
+from operate.pollo import PUBLISHED_KEY, Webhook, key_bytes
+from operate.terminal import YES, Failure, command, confirm, http_url, keys, printable, say, setting
 
 # The function responds within 8 seconds of its start.
 TIMEOUT_SECONDS = 10
@@ -22,58 +15,108 @@ TIMEOUT_SECONDS = 10
 # For these responses, the function's log has the cause.
 EXPLAINED_IN_THE_LOG = {500, 502, 503}
 
+# Lambda could not run the binary, such as one for another architecture.
+NOT_STARTED = re.compile("exec format error|Runtime.InvalidEntrypoint")
 
-def main():
-    name, url = settings.stack(), settings.url()
-    if not name and not url:
+# CloudWatch returns a line only some seconds after it was written.
+WAITS_SECONDS = [0, 2, 3, 5, 10]
+
+# This machine's clock may be ahead.
+EARLIER_SECONDS = 60
+
+
+@command()
+@setting("STACK", "The name of the stack.")
+@setting(
+    "URL", "The URL, without or instead of the stack's. Without STACK, no AWS credentials are needed.", type=http_url
+)
+@YES
+def smoke(stack, url, yes):
+    """Tests a deployed function: make smoke STACK=pollo-webhook, or URL=...
+
+    Sends a success signed with each key in WEBHOOK_SECRET, which the function must publish, and two that it must
+    reject: a forged one, and one that is signed with the published test key. With STACK, also checks the topic's
+    subscriptions and searches the log for causes.
+    """
+    if not stack and not url:
         raise Failure("Neither STACK nor URL is set: make smoke STACK=pollo-webhook, or URL=https://…")
-    yes, keys = settings.switch("YES"), settings.keys()
-    stack = read_stack(name) if name else None
-    url = url or stack.webhook_url
-    if stack:
-        warn_of_no_subscription(stack.topic_arn)
-
+    own_keys = keys()
+    outputs = read_stack(stack) if stack else None
+    url = url or outputs["WebhookUrl"]
+    has_published_key = key_bytes(PUBLISHED_KEY) in map(key_bytes, own_keys)
+    if has_published_key and not LOCAL.match(url):
+        raise Failure(
+            "WEBHOOK_SECRET contains the published test key, which everyone can read. Nothing was sent: give the "
+            "stack the key from Pollo's webhook page only."
+        )
     start = time.time()
     task_id = f"{SMOKE}{time.time_ns()}"
-    print(
+    say(
         f"Sends a success of the task {task_id} to {url}. Every subscriber receives it, unless its filter policy "
-        f"excludes {SMOKE}.\nThen sends a forged one, which can raise the alarm UnverifiedWebhooks."
+        f"excludes {SMOKE}.\nThen sends what must be rejected, which can raise the alarm WrongSignatures."
     )
-    terminal.confirm("Send them?", yes)
+    confirm("Send them?", yes)
     body = f'{{"taskId":"{task_id}","status":"succeed"}}'.encode()
-    failed = []
-    for number, key in enumerate(keys, start=1):
-        response = post(url, body, Webhook(body, key).headers(), TIMEOUT_SECONDS)
-        print(f"Signed with key {number}: {response}")
-        failed += [] if response.message_id else [response]
-    forged = post(url, body, Webhook(body, secrets.token_urlsafe(32)).headers(), TIMEOUT_SECONDS)
-    print(f"Forged: {forged}")
 
+    def sent(name, key):
+        response = post(url, body, Webhook(body, key).headers(), TIMEOUT_SECONDS)
+        say(f"{name}: {response}")
+        return response
+
+    signed = [sent(f"Signed with key {number}", key) for number, key in enumerate(own_keys, start=1)]
+    failed = [response for response in signed if not response.message_id]
     causes = [f"A signed webhook must be published. {response.cause()}" for response in failed]
-    if forged.status != 401 and forged.status not in {response.status for response in failed}:
+    statuses = {response.status for response in failed}
+    forged = sent("Forged", secrets.token_urlsafe(32))
+    if forged.status != 401 and forged.status not in statuses:
         causes.append("A forged webhook must be rejected with 401: this is not the URL of the function.")
-    if stack and EXPLAINED_IN_THE_LOG & {response.status for response in failed}:
-        print(f"Reading {stack.log_group}, which can take 20 seconds")
-        causes.append(logged_cause(stack.log_group, start, task_id))
+    elif not has_published_key and sent("Signed with the published test key", PUBLISHED_KEY).status == 200:
+        causes.append(
+            "The function accepts the published test key, which everyone can read: anyone can forge webhooks. "
+            "Deploy again with the key from Pollo's webhook page only."
+        )
+    if outputs and EXPLAINED_IN_THE_LOG & statuses:
+        say(f"Reading {outputs['LogGroupName']}, which can take 20 seconds")
+        causes.append(logged_cause(outputs["LogGroupName"], start, task_id))
     if causes:
         raise Failure("\n".join(dict.fromkeys(causes)))
-    print("The function works.")
-    return 0
+    say("The function works.")
 
 
-def warn_of_no_subscription(topic_arn):
-    """Prints a warning if the topic has no confirmed subscription."""
+def read_stack(name):
+    """The outputs of the stack. Prints a warning if its topic has no confirmed subscription."""
+    from operate import aws
+
+    outputs = aws.read_stack(name)
+    topic = outputs["TopicArn"]
     try:
-        confirmed = subscriptions(client(topic_arn), topic_arn)
+        if not aws.subscriptions(topic):
+            say(
+                f"Warning: {topic} has no confirmed subscription. SNS accepts messages, but nobody receives them: "
+                "subscribe before Pollo gets the URL."
+            )
     except aws.ERRORS as error:
-        print(f"The topic's subscriptions cannot be listed. {aws.sentence(error)}")
-        return
-    if not confirmed:
-        print(
-            f"Warning: {topic_arn} has no confirmed subscription. SNS accepts messages, but nobody receives them: "
-            "subscribe before Pollo gets the URL."
-        )
+        say(f"The topic's subscriptions cannot be listed. {aws.sentence(error)}")
+    return outputs
+
+
+def logged_cause(group, start, task_id):
+    """The cause, as a sentence, in the log from `start` (Unix seconds) on."""
+    from operate import aws
+
+    for wait in WAITS_SECONDS:
+        time.sleep(wait)
+        try:
+            lines, _ = aws.Log(group).read(start - EARLIER_SECONDS, time.time())
+        except Failure as failure:
+            return f"The function's log cannot be read. {failure}"
+        for _, message in reversed(lines):
+            line = parse(message)
+            is_ours = line.get("result") == "not_published" and line.get("taskId") == task_id
+            if is_ours or line.get("result") in {"not_configured", "panic"} or NOT_STARTED.search(message):
+                return f"The log says: {printable(message.strip())}"
+    return f"{group} does not contain the cause yet."
 
 
 if __name__ == "__main__":
-    terminal.run(main)
+    smoke()

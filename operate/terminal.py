@@ -1,63 +1,93 @@
-"""The output of a command: sentences, a question and the exit status."""
+"""What the commands share on the terminal: settings, sentences, a question and exit statuses."""
 
+import functools
 import os
-import signal
+import re
 import sys
+import time
 
-from operate import aws
+try:
+    import click
+except ImportError:
+    sys.exit("click is missing: run this through make, which installs it")
 
+from operate.pollo import InvalidKey, signing_keys
 
-class Failure(Exception):
-    """Why a command cannot continue, as a sentence."""
-
-
-def run(main):
-    """Runs `main`, which returns the exit status, and exits with a sentence instead of a traceback."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    # Prints each line at once, even into a pipe, and in any locale.
-    sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
-    try:
-        sys.exit(main())
-    except Failure as failure:
-        sys.exit(f"{failure}")
-    except aws.ERRORS as error:
-        sys.exit(aws.sentence(error))
-    except KeyboardInterrupt:
-        print("\nInterrupted.", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:
-        # The reader of the output is gone. Without this, Python would write again when it exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+SECONDS = {"m": 60, "h": 60 * 60, "d": 24 * 60 * 60}
 
 
-def confirm(question, yes):
-    """Asks on the terminal, unless `yes` is set. Raises Failure if the user does not confirm."""
-    if yes:
-        return
-    if not (sys.stdin and sys.stdin.isatty()):
-        raise Failure("Nothing was sent: there is no terminal to ask on. Run it in one, or set YES=1.")
-    try:
-        reply = input(f"{question} [y/N] ")
-    except EOFError:
-        reply = ""
-    if reply.strip().lower() not in {"y", "yes"}:
-        raise Failure("Nothing was sent.")
+class Failure(click.ClickException):
+    """Why a command cannot continue, in sentences. The exit status is 1; that of an invalid setting is 2."""
+
+    def show(self, file=None):
+        say(self.message, err=True)
+
+
+def say(text="", err=False):
+    """Prints text. All output of the commands goes through here: no response can control the terminal."""
+    encoding = (sys.stderr if err else sys.stdout).encoding
+    lines = "\n".join(map(printable, text.split("\n")))
+    click.echo(lines.encode(encoding, "backslashreplace").decode(encoding), err=err)
 
 
 def printable(text):
-    """`text` without characters that a terminal could interpret as commands."""
-    return text if text.isprintable() else ascii(text)
+    """`text` in one line, with the escapes of Python for what is not printable."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )
 
 
-def show(label, text):
-    print(f"   {label:<12} {text}")
+def confirm(question, yes):
+    """Asks on the terminal, unless `yes` is set. Raises Failure if the user does not agree."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise Failure("Nothing was sent: there is no terminal to ask on. Run it in one, or set YES=1.")
+    if not click.confirm(printable(question)):
+        raise Failure("Nothing was sent.")
 
 
-def show_fields(fields):
-    show("", "  ".join(f"{name}={printable(str(value))}" for name, value in fields.items()))
+def time_ago(text):
+    """The Unix seconds of an age."""
+    age = re.fullmatch("([1-9][0-9]{0,4})([mhd])", text)
+    if not age:
+        raise click.BadParameter(f"{text!r} is not a time; expected minutes, hours or days ago: 30m, 6h, 3d.")
+    return time.time() - int(age[1]) * SECONDS[age[2]]
 
 
-def show_message(label, body, attributes):
-    show(label, printable(body))
-    show_fields(dict(sorted(attributes.items())))
+def http_url(text):
+    """The URL in a setting. No error shows it, because the URL of a function is secret."""
+    if not text.startswith(("https://", "http://")):
+        raise click.BadParameter("this is not an http or https URL.")
+    return text
+
+
+def setting(name, help, **attributes):
+    """An option that the environment can set too: make passes its variables there. An empty variable is not set."""
+    option = f"--{name.lower().replace('_', '-')}"
+    return click.option(option, envvar=name, show_envvar=True, show_default=True, help=help, **attributes)
+
+
+def needed(context, parameter, value):
+    if not value:
+        name = parameter.envvar
+        raise click.UsageError(f"{name} is not set: make {context.command.name} {name}=pollo-webhook")
+    return value
+
+
+def keys():
+    """The texts of the keys in WEBHOOK_SECRET, which is no option: everyone on the machine can read a command line."""
+    try:
+        return signing_keys(os.environ)
+    except InvalidKey as error:
+        raise click.UsageError(f"{error}") from None
+
+
+STACK = setting("STACK", "The name of the stack.", callback=needed)
+URL = setting("URL", "Send to this URL instead of the stack's.", type=http_url, metavar="URL")
+YES = setting("YES", "Send without asking.", is_flag=True)
+DRY = setting("DRY", "Show what would be sent, and send nothing.", is_flag=True)
+SINCE = setting("SINCE", "How far back the log is read.", type=time_ago, metavar="TIME", default="72h")
+UNTIL = setting("UNTIL", "Up to which age the log is read.", type=time_ago, metavar="TIME")
+
+command = functools.partial(click.command, context_settings={"max_content_width": 100})

@@ -1,16 +1,15 @@
 //! Reads the environment, once, at the start. No other module of the function reads a variable.
 
-use std::env::{self, VarError};
+use std::env::VarError;
 use std::error::Error;
-use std::path::PathBuf;
+use std::fmt::Display;
+use std::path::Path;
 use std::time::Duration;
-use std::{fmt, fs};
 
 use aws_sdk_sns::config::{Builder, Credentials};
 use lambda_http::http::Uri;
 use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
+use rustls_native_certs::load_certs_from_paths;
 use zeroize::Zeroizing;
 
 use crate::sns::{ClientSettings, Roots};
@@ -51,7 +50,7 @@ const ENDPOINT_URL: &str = "an http or https URL, or nothing for the endpoint of
 const SWITCH: &str = "true or false; with an endpoint URL, false or nothing";
 
 /// A FIFO topic drops repeated messages for the same five minutes, so a replayed webhook has no effect on one.
-const DEFAULT_TOLERANCE_SECONDS: u64 = 300;
+const DEFAULT_TOLERANCE: Duration = Duration::from_secs(300);
 
 /// The configuration of the function.
 #[derive(Debug)]
@@ -66,34 +65,21 @@ pub struct Config {
 
 /// Names every variable that is missing or invalid, and describes the expected value. Never repeats a value.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}", .problems.join(". "))]
-pub struct ConfigError {
-    problems: Vec<String>,
-}
+#[error("{}", .0.join(". "))]
+pub struct ConfigError(Vec<String>);
 
 impl Config {
-    /// Reads the environment of this process.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError`], if a variable is missing or invalid.
-    pub fn from_env() -> Result<Self, ConfigError> {
-        Self::from_lookup(|variable| env::var(variable))
-    }
-
     /// Reads an environment through `lookup`, which has the contract of [`std::env::var`].
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError`], if a variable is missing or invalid.
     pub fn from_lookup(lookup: impl Fn(&str) -> Result<String, VarError>) -> Result<Self, ConfigError> {
         let mut environment = Environment { lookup, problems: Vec::new() };
-        let tolerance = environment.optional(TOLERANCE, parse_seconds).unwrap_or(DEFAULT_TOLERANCE_SECONDS);
-        let tolerance = Duration::from_secs(tolerance);
-        let verifier = environment.required(SECRET, |text| parse_keys(text, tolerance));
-        let topic = environment.required(TOPIC, |text| Ok(text.trim().parse::<TopicArn>()?));
-        let access_key = environment.required(ACCESS_KEY, Ok);
-        let secret_key = environment.required(SECRET_KEY, Ok);
+        let tolerance = environment.optional(TOLERANCE, parse_seconds).unwrap_or(DEFAULT_TOLERANCE);
+        let verifier = environment.required(SECRET, |text| {
+            let verifier = Verifier::new(&Zeroizing::new(text), tolerance);
+            Ok(verifier.map_err(|error| format!("{error}; keys read: {}", error.keys))?)
+        });
+        let topic =
+            environment.required(TOPIC, |text| Ok(TopicArn::parse(text.trim()).ok_or("not the ARN of an SNS topic")?));
+        let [access_key, secret_key] = [ACCESS_KEY, SECRET_KEY].map(|key| environment.required(key, Ok));
         let session_token = environment.optional(SESSION_TOKEN, Ok);
 
         let [of_sns, of_all] = [ENDPOINT_OF_SNS, ENDPOINT].map(|url| environment.optional(url, parse_url));
@@ -109,7 +95,7 @@ impl Config {
                 let client = ClientSettings { credentials, endpoint_url, use_fips, use_dual_stack, roots };
                 Ok(Self { verifier, topic, sns_client: client.into_config() })
             }
-            _ => Err(ConfigError { problems: environment.problems }),
+            _ => Err(ConfigError(environment.problems)),
         }
     }
 }
@@ -140,23 +126,24 @@ impl<F: Fn(&str) -> Result<String, VarError>> Environment<F> {
             Err(VarError::NotUnicode(_)) => Err("not Unicode".into()),
         };
         parsed.unwrap_or_else(|problem| {
-            self.reject(variable, &*problem);
+            self.reject(variable, problem);
             None
         })
     }
 
-    fn reject(&mut self, Variable { name, expected }: Variable, problem: &(impl fmt::Display + ?Sized)) {
+    fn reject(&mut self, Variable { name, expected }: Variable, problem: impl Display) {
         self.problems.push(format!("{name}: {problem} (expected {expected})"));
     }
 
-    /// The file and the folders are read together, so one of them is enough. Without a certificate, every call to SNS
-    /// would fail.
+    /// The client reads the file and the folders together, so one certificate is enough. Without one, all calls fail.
     fn roots(&mut self) -> Roots {
-        let file = self.optional(ROOTS_FILE, |path| Ok(count_certificates([path.into()])));
-        let folders = self.optional(ROOTS_FOLDERS, |folders| Ok(count_certificates(files_in(&folders))));
-        let named = [(ROOTS_FILE, file), (ROOTS_FOLDERS, folders)];
-        if named.iter().all(|(_, certificates)| certificates.is_none_or(|count| count == 0)) {
-            for (variable, _) in named.into_iter().filter(|(_, certificates)| certificates.is_some()) {
+        let file = self.optional(ROOTS_FILE, |path| Ok(count_roots(Some(path.as_ref()), None)));
+        let folders = self.optional(ROOTS_FOLDERS, |folders| {
+            Ok(folders.split(':').map(|folder| count_roots(None, Some(folder.as_ref()))).sum())
+        });
+        let count = file.unwrap_or(0) + folders.unwrap_or(0);
+        for variable in [file.and(Some(ROOTS_FILE)), folders.and(Some(ROOTS_FOLDERS))].into_iter().flatten() {
+            if count == 0 {
                 self.reject(variable, "no readable certificate");
             }
         }
@@ -164,19 +151,11 @@ impl<F: Fn(&str) -> Result<String, VarError>> Environment<F> {
     }
 }
 
-fn parse_keys(text: String, tolerance: Duration) -> Parsed<Verifier> {
-    let verifier = Verifier::new(&Zeroizing::new(text), tolerance);
-    Ok(verifier.map_err(|error| match error.keys {
-        1 => error.to_string(),
-        // A key that was broken into two has white space inside.
-        keys => format!("{error}; {keys} keys were read"),
-    })?)
-}
-
 /// Accepts digits only: `parse` alone would also accept a plus sign.
-fn parse_seconds(text: String) -> Parsed<u64> {
+fn parse_seconds(text: String) -> Parsed<Duration> {
     let digits = Some(text.trim()).filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
-    Ok(digits.and_then(|digits| digits.parse().ok()).ok_or("not a whole number")?)
+    let seconds = digits.and_then(|digits| digits.parse().ok());
+    Ok(seconds.map(Duration::from_secs).ok_or("not a whole number")?)
 }
 
 fn parse_url(text: String) -> Parsed<String> {
@@ -196,24 +175,24 @@ fn parse_switch(text: &str, has_endpoint_url: bool) -> Parsed<bool> {
     }
 }
 
-/// The files in folders, whose names are separated by colons.
-fn files_in(folders: &str) -> impl Iterator<Item = PathBuf> {
-    let entries = folders.split(':').flat_map(fs::read_dir).flatten().flatten();
-    entries.map(|entry| entry.path())
-}
-
-/// How many PEM certificates of these files the client can use.
-fn count_certificates(files: impl IntoIterator<Item = PathBuf>) -> usize {
-    let texts = files.into_iter().flat_map(fs::read);
-    let certificates = texts.flat_map(|text| CertificateDer::pem_slice_iter(&text).flatten().collect::<Vec<_>>());
-    RootCertStore::empty().add_parsable_certificates(certificates).0
+/// Counts the root certificates that the client can use.
+fn count_roots(file: Option<&Path>, folder: Option<&Path>) -> usize {
+    RootCertStore::empty().add_parsable_certificates(load_certs_from_paths(file, folder).certs).0
 }
 
 #[cfg(test)]
 mod tests {
     use std::ffi::OsString;
+    use std::sync::{Arc, OnceLock};
+
+    use aws_sdk_sns::config::interceptors::BeforeTransmitInterceptorContextRef;
+    use aws_sdk_sns::config::{ConfigBag, Intercept, RuntimeComponents};
+    use aws_sdk_sns::error::BoxError;
 
     use super::*;
+    use crate::outcome::TaskOutcome;
+    use crate::sns::SnsPublisher;
+    use crate::webhook::fresh;
 
     const ARN: &str = "arn:aws:sns:us-east-1:123456789012:pollo-outcomes";
     const KEY: &str = "cG9sbG8td2ViaG9vay1wdWJsaXNoZWQtdGVzdC1rZXk=";
@@ -245,7 +224,7 @@ mod tests {
     fn reads_the_key_the_topic_and_a_tolerance_of_five_minutes() {
         let config = read(&[]).unwrap();
         assert_eq!(config.topic.as_str(), ARN);
-        assert_eq!(format!("{:?}", config.verifier), "Verifier { keys: [1 redacted], tolerance: 300s }");
+        assert_eq!(format!("{:?}", config.verifier), "Verifier { keys: [Hmac { ... }], tolerance: 300s }");
     }
 
     #[test]
@@ -258,7 +237,10 @@ mod tests {
         ]);
         let config = config.unwrap();
         assert_eq!(config.topic.as_str(), ARN);
-        assert_eq!(format!("{:?}", config.verifier), "Verifier { keys: [2 redacted], tolerance: 86400s }");
+        assert_eq!(
+            format!("{:?}", config.verifier),
+            "Verifier { keys: [Hmac { ... }, Hmac { ... }], tolerance: 86400s }"
+        );
     }
 
     #[test]
@@ -298,9 +280,13 @@ mod tests {
     fn names_a_variable_that_is_invalid_and_repeats_no_value() {
         for (variable, value, problem_and_expectation) in [
             ("WEBHOOK_SECRET", "", "not set or empty (expected the Base64 key"),
-            ("WEBHOOK_SECRET", " ", "key 1 is empty (expected the Base64 key"),
-            ("WEBHOOK_SECRET", "p4ssw%rd", "key 1 is not Base64 (expected the Base64 key"),
-            ("WEBHOOK_SECRET", "changeme", "key 1 has 6 bytes; at least 16 are needed (expected the Base64 key"),
+            ("WEBHOOK_SECRET", " ", "key 1 is empty; keys read: 1 (expected the Base64 key"),
+            ("WEBHOOK_SECRET", "p4ssw%rd", "key 1 is not Base64; keys read: 1 (expected the Base64 key"),
+            (
+                "WEBHOOK_SECRET",
+                "changeme",
+                "key 1 has 6 bytes; at least 16 are needed; keys read: 1 (expected the Base64 key",
+            ),
             ("SNS_TOPIC_ARN", "", "not set or empty (expected the ARN of an SNS topic"),
             ("SNS_TOPIC_ARN", "p4ssw%rd", "not the ARN of an SNS topic (expected the ARN of an SNS topic"),
             ("WEBHOOK_TOLERANCE_SECONDS", "p4ssw%rd", "not a whole number (expected a whole number of seconds"),
@@ -367,7 +353,7 @@ mod tests {
         assert_eq!(
             error.unwrap_err().to_string(),
             "WEBHOOK_TOLERANCE_SECONDS: not a whole number (expected a whole number of seconds, like 300, or 0 to disable \
-             the timestamp check). WEBHOOK_SECRET: key 1 has 3 bytes; at least 16 are needed (expected the Base64 key \
+             the timestamp check). WEBHOOK_SECRET: key 1 has 3 bytes; at least 16 are needed; keys read: 1 (expected the Base64 key \
              from Pollo's webhook page, or several separated by commas or white space). SNS_TOPIC_ARN: not set or empty (expected \
              the ARN of an SNS topic, like arn:aws:sns:us-east-1:123456789012:pollo-outcomes). AWS_ENDPOINT_URL_SNS: not \
              a URL (expected an http or https URL, or nothing for the endpoint of the topic's region)"
@@ -385,5 +371,49 @@ mod tests {
         let error = Config::from_lookup(|_| Err(VarError::NotUnicode(OsString::from("p4ssw%rd")))).unwrap_err();
         assert_eq!(error.to_string().matches(": not Unicode (expected ").count(), 12, "{error}");
         assert!(!format!("{error:?}").contains("p4ss"));
+    }
+
+    /// Records the URL of a call and does not send it.
+    #[derive(Clone, Debug, Default)]
+    struct KeepUrl(Arc<OnceLock<String>>);
+
+    impl Intercept for KeepUrl {
+        fn name(&self) -> &'static str {
+            "KeepUrl"
+        }
+
+        fn read_before_transmit(
+            &self,
+            call: &BeforeTransmitInterceptorContextRef<'_>,
+            _: &RuntimeComponents,
+            _: &mut ConfigBag,
+        ) -> Result<(), BoxError> {
+            self.0.set(call.request().uri().to_owned()).unwrap();
+            Err("no call is made".into())
+        }
+    }
+
+    #[tokio::test]
+    async fn the_region_or_the_environment_sets_the_endpoint() {
+        let fips = ("AWS_USE_FIPS_ENDPOINT", Some("true"));
+        let dual_stack = ("AWS_USE_DUALSTACK_ENDPOINT", Some("true"));
+        let of_all = ("AWS_ENDPOINT_URL", Some("https://all.example/"));
+        let of_sns = ("AWS_ENDPOINT_URL_SNS", Some("https://sns.example/"));
+        let in_china = ("SNS_TOPIC_ARN", Some("arn:aws-cn:sns:cn-north-1:123456789012:t"));
+        for (environment, url) in [
+            (&[][..], "https://sns.us-east-1.amazonaws.com/"),
+            (&[in_china], "https://sns.cn-north-1.amazonaws.com.cn/"),
+            (&[fips], "https://sns-fips.us-east-1.amazonaws.com/"),
+            (&[dual_stack], "https://sns.us-east-1.api.aws/"),
+            (&[fips, dual_stack], "https://sns-fips.us-east-1.api.aws/"),
+            (&[of_all], "https://all.example/"),
+            (&[of_sns, of_all], "https://sns.example/"),
+        ] {
+            let (config, called) = (read(environment).unwrap(), KeepUrl::default());
+            let publisher = SnsPublisher::new(config.sns_client.interceptor(called.clone()), config.topic);
+            let outcome = TaskOutcome::parse(fresh(br#"{"taskId":"t1","status":"succeed"}"#)).unwrap();
+            assert!(publisher.publish(&outcome, Duration::MAX).await.is_err());
+            assert_eq!(called.0.get().unwrap(), url, "{environment:?}");
+        }
     }
 }

@@ -6,10 +6,10 @@ use lambda_http::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use lambda_http::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use lambda_http::{Body, Request, RequestExt as _, Response};
 use serde_json::Value;
-use tracing::Level;
+use tracing::{error, info, warn};
 
-use crate::log::{Line, LoggedBody};
-use crate::outcome::{self, OutcomeError, TaskOutcome, is_plain_text};
+use crate::log::{LoggedBody, short_detail, short_id};
+use crate::outcome::{Fields, OutcomeError, TaskOutcome, is_plain};
 use crate::sns::{PUBLISH_TIMEOUT, PublishError, SnsPublisher};
 use crate::webhook::{SignatureError, TimestampError, VerifiedWebhook, Verifier, Webhook};
 
@@ -31,23 +31,12 @@ pub struct Handler {
 struct Published<'a> {
     outcome: TaskOutcome<'a>,
     message_id: String,
-    took: Duration,
+    sns_milliseconds: u64,
 }
 
-/// Why a request was not published. The text is for the response.
+/// Why a request was not published. The response contains the text.
 #[derive(Debug, thiserror::Error)]
 enum Rejection<'a> {
-    /// The log contains nothing of the body.
-    #[error(transparent)]
-    NotAuthentic(#[from] NotAuthentic),
-    /// The log contains everything that is needed to publish the outcome later.
-    #[error("{reason}")]
-    Authentic { webhook: VerifiedWebhook<'a>, reason: NotPublished },
-}
-
-/// Why a request is not an authentic webhook.
-#[derive(Debug, thiserror::Error)]
-enum NotAuthentic {
     #[error("only POST is accepted")]
     MethodNotAllowed,
     #[error("header {0} is missing")]
@@ -56,22 +45,21 @@ enum NotAuthentic {
     HeaderUnreadable(HeaderName),
     // Only the log has the details. An attacker could learn from them.
     #[error("signature does not match")]
-    Signature(#[from] SignatureError),
+    NotAuthentic(#[from] SignatureError),
+    /// The log has everything that is needed to publish the outcome later.
+    #[error("{reason}")]
+    NotPublished { webhook: VerifiedWebhook<'a>, reason: Reason },
 }
 
 /// Why an authentic webhook was not published.
 #[derive(Debug, thiserror::Error)]
-enum NotPublished {
-    #[error(transparent)]
-    Timestamp(#[from] TimestampError),
+enum Reason {
+    #[error("{0}")]
+    Timestamp(TimestampError),
     #[error("not a task outcome: {0}")]
-    Outcome(#[from] OutcomeError),
-    // Only the log has the details of a failure, which can name the topic or the role.
-    #[error("{}", match error {
-        PublishError::TooLarge => error.to_string(),
-        _ => "the outcome could not be published, send it again".to_owned(),
-    })]
-    Publish { error: PublishError, took: Duration },
+    Outcome(OutcomeError),
+    #[error("{error}")]
+    Publish { error: PublishError, sns_milliseconds: u64 },
 }
 
 impl Handler {
@@ -80,65 +68,44 @@ impl Handler {
         Self { verifier, publisher }
     }
 
-    /// Responds to one request, and writes its log line.
-    pub async fn handle(&self, request: &Request) -> Response<Body> {
-        self.handle_at(request, SystemTime::now()).await
-    }
-
-    /// Responds to one request as if it had arrived at `now`.
-    pub async fn handle_at(&self, request: &Request, now: SystemTime) -> Response<Body> {
+    /// Responds to one request that has arrived at `now`, and writes its log line.
+    pub async fn handle(&self, request: &Request, now: SystemTime) -> Response<Body> {
         let result = self.process(request, now).await;
-        let (status, level, name) = verdict(&result);
-        line(request, &result, status, name).write(level);
+        let (status, name) = verdict(&result);
+        write_line(request, &result, status, name);
         let (field, text) = match result {
             Ok(published) => ("messageId", published.message_id),
             Err(rejection) => ("error", rejection.to_string()),
         };
-        let mut response = Response::new(Body::from(format!("{{\"{field}\":{}}}", Value::from(text))));
-        *response.status_mut() = status;
-        let header = match status {
-            StatusCode::METHOD_NOT_ALLOWED => Some((ALLOW, "POST")),
-            StatusCode::SERVICE_UNAVAILABLE => Some((RETRY_AFTER, "30")),
-            _ => None,
-        };
-        for (name, value) in header.into_iter().chain([(CONTENT_TYPE, "application/json")]) {
-            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        let mut response = Response::builder().status(status).header(CONTENT_TYPE, "application/json");
+        if status == StatusCode::METHOD_NOT_ALLOWED {
+            response = response.header(ALLOW, "POST");
+        } else if status == StatusCode::SERVICE_UNAVAILABLE {
+            response = response.header(RETRY_AFTER, "30");
         }
-        response
+        let body = format!("{{\"{field}\":{}}}", Value::from(text));
+        response.body(Body::from(body)).expect("the headers are valid")
     }
 
     async fn process<'a>(&self, request: &'a Request, now: SystemTime) -> Result<Published<'a>, Rejection<'a>> {
-        let webhook = self.verify(request)?;
-        let published = self.publish(webhook, now, time_to_publish(request, now)).await;
-        published.map_err(|reason| Rejection::Authentic { webhook, reason })
-    }
-
-    fn verify<'a>(&self, request: &'a Request) -> Result<VerifiedWebhook<'a>, NotAuthentic> {
         if request.method() != Method::POST {
-            return Err(NotAuthentic::MethodNotAllowed);
+            return Err(Rejection::MethodNotAllowed);
         }
-        let headers = request.headers();
-        Ok(self.verifier.verify(Webhook {
-            id: header(headers, ID)?,
-            timestamp: header(headers, TIMESTAMP)?,
-            signature: header(headers, SIGNATURE)?,
+        let webhook = self.verifier.verify(Webhook {
+            id: header(request.headers(), ID)?,
+            timestamp: header(request.headers(), TIMESTAMP)?,
+            signature: header(request.headers(), SIGNATURE)?,
             body: request.body(),
-        })?)
-    }
-
-    async fn publish<'a>(
-        &self,
-        webhook: VerifiedWebhook<'a>,
-        now: SystemTime,
-        limit: Duration,
-    ) -> Result<Published<'a>, NotPublished> {
-        let outcome = TaskOutcome::parse(self.verifier.check_timestamp(webhook, now)?)?;
+        })?;
+        let rejected = |reason| Rejection::NotPublished { webhook, reason };
+        let fresh = self.verifier.check_timestamp(webhook, now).map_err(|error| rejected(Reason::Timestamp(error)))?;
+        let outcome = TaskOutcome::parse(fresh).map_err(|error| rejected(Reason::Outcome(error)))?;
         let start = Instant::now();
-        let result = self.publisher.publish(&outcome, limit).await;
-        let took = start.elapsed();
+        let result = self.publisher.publish(&outcome, time_to_publish(request, now)).await;
+        let sns_milliseconds = start.elapsed().as_millis() as u64;
         match result {
-            Ok(message_id) => Ok(Published { outcome, message_id, took }),
-            Err(error) => Err(NotPublished::Publish { error, took }),
+            Ok(message_id) => Ok(Published { outcome, message_id, sns_milliseconds }),
+            Err(error) => Err(rejected(Reason::Publish { error, sns_milliseconds })),
         }
     }
 }
@@ -150,105 +117,77 @@ fn time_to_publish(request: &Request, now: SystemTime) -> Duration {
     left.map_or(PUBLISH_TIMEOUT, |left| left.saturating_sub(TIME_TO_RESPOND))
 }
 
-/// The status of the response, and the level and the name of the log line. Metric filters, alarms and `make replay`
-/// read the names.
-fn verdict(result: &Result<Published<'_>, Rejection<'_>>) -> (StatusCode, Level, &'static str) {
-    let rejection = match result {
-        Ok(_) => return (StatusCode::OK, Level::INFO, "published"),
-        Err(rejection) => rejection,
-    };
-    match rejection {
-        Rejection::NotAuthentic(reason) => match reason {
-            NotAuthentic::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, Level::WARN, "method_not_allowed"),
-            NotAuthentic::HeaderMissing(_) => (StatusCode::BAD_REQUEST, Level::WARN, "header_missing"),
-            NotAuthentic::HeaderUnreadable(_) => (StatusCode::BAD_REQUEST, Level::WARN, "header_unreadable"),
-            NotAuthentic::Signature(_) => (StatusCode::UNAUTHORIZED, Level::WARN, "signature_mismatch"),
-        },
-        Rejection::Authentic { reason, .. } => match reason {
-            NotPublished::Timestamp(TimestampError::Unreadable) => {
-                (StatusCode::BAD_REQUEST, Level::WARN, "timestamp_unreadable")
+/// The status of the response, and the name of the result in the log. Metric filters, alarms and `make replay` read the
+/// names.
+fn verdict(result: &Result<Published<'_>, Rejection<'_>>) -> (StatusCode, &'static str) {
+    match result {
+        Ok(_) => (StatusCode::OK, "published"),
+        Err(Rejection::MethodNotAllowed) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+        Err(Rejection::HeaderMissing(_)) => (StatusCode::BAD_REQUEST, "header_missing"),
+        Err(Rejection::HeaderUnreadable(_)) => (StatusCode::BAD_REQUEST, "header_unreadable"),
+        Err(Rejection::NotAuthentic(_)) => (StatusCode::UNAUTHORIZED, "signature_mismatch"),
+        Err(Rejection::NotPublished { reason, .. }) => match reason {
+            Reason::Timestamp(TimestampError::Unreadable) => (StatusCode::BAD_REQUEST, "timestamp_unreadable"),
+            Reason::Timestamp(TimestampError::OutsideTolerance { .. }) => {
+                (StatusCode::UNAUTHORIZED, "timestamp_outside_tolerance")
             }
-            NotPublished::Timestamp(TimestampError::OutsideTolerance { .. }) => {
-                (StatusCode::UNAUTHORIZED, Level::WARN, "timestamp_outside_tolerance")
+            Reason::Outcome(_) => (StatusCode::UNPROCESSABLE_ENTITY, "not_an_outcome"),
+            Reason::Publish { error: PublishError::TooLarge, .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+            Reason::Publish { error: PublishError::NotAccepted { .. }, .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, "not_published")
             }
-            NotPublished::Outcome(_) => (StatusCode::UNPROCESSABLE_ENTITY, Level::WARN, "not_an_outcome"),
-            NotPublished::Publish { error: PublishError::TooLarge, .. } => {
-                (StatusCode::PAYLOAD_TOO_LARGE, Level::WARN, "too_large")
-            }
-            NotPublished::Publish { .. } => (StatusCode::SERVICE_UNAVAILABLE, Level::ERROR, "not_published"),
         },
     }
 }
 
-/// The log line of a request.
-fn line<'a>(
-    request: &'a Request,
-    result: &'a Result<Published<'_>, Rejection<'_>>,
-    status: StatusCode,
-    name: &'static str,
-) -> Line<'a> {
-    let line = Line {
-        result: name,
-        http_status: status.as_u16(),
-        request_id: request.lambda_context_ref().map(|context| context.request_id.as_str()),
-        webhook_id: header(request.headers(), ID).ok(),
-        ..Line::default()
-    };
+/// Writes the log line of a request. If the webhook is not authentic, the line contains nothing of the body.
+fn write_line(request: &Request, result: &Result<Published<'_>, Rejection<'_>>, status: StatusCode, name: &str) {
+    let request_id = request.lambda_context_ref().map(|context| short_id(&context.request_id));
+    let webhook_id = header(request.headers(), ID).ok().map(short_id);
     match result {
-        Ok(Published { outcome, message_id, took }) => Line {
-            webhook_timestamp: Some(outcome.webhook_timestamp()),
-            task_id: Some(outcome.task_id().to_owned()),
-            task_status: Some(outcome.status().as_str().to_owned()),
-            message_id: Some(message_id),
-            sns_milliseconds: Some(took.as_millis() as u64),
-            ..line
-        },
-        Err(Rejection::NotAuthentic(reason)) => {
-            let line = Line { body: LoggedBody::size(request.body()), detail: Some(reason.to_string()), ..line };
-            match reason {
-                NotAuthentic::Signature(error) => Line {
-                    signatures: Some(error.signatures),
-                    keys: Some(error.keys),
-                    detail: Some(error.to_string()),
-                    ..line
-                },
-                _ => line,
-            }
-        }
-        Err(Rejection::Authentic { webhook, reason }) => {
-            let (task_id, task_status) = outcome::task_id_and_status(webhook);
-            let line = Line {
-                webhook_timestamp: Some(webhook.timestamp()),
-                task_id,
-                task_status,
-                detail: Some(reason.to_string()),
-                body: LoggedBody::whole(webhook.body()),
-                ..line
-            };
-            match reason {
-                NotPublished::Timestamp(TimestampError::OutsideTolerance { age_seconds }) => {
-                    Line { age_seconds: Some(*age_seconds), ..line }
+        Ok(Published { outcome, message_id, sns_milliseconds }) => info!(
+            result = name, httpStatus = status.as_u16(), requestId = request_id, webhookId = webhook_id,
+            taskId = %outcome.task_id(), status = outcome.status().as_str(),
+            webhookTimestamp = short_id(outcome.webhook().timestamp), messageId = short_id(message_id),
+            snsMilliseconds = sns_milliseconds,
+        ),
+        Err(Rejection::NotPublished { webhook, reason }) => {
+            let Fields { task_id, status: task_status, .. } = Fields::read(webhook.body).unwrap_or_default();
+            let (age, sns_milliseconds, code, detail) = match reason {
+                Reason::Timestamp(TimestampError::OutsideTolerance { age_seconds }) => {
+                    (Some(*age_seconds), None, None, reason.to_string())
                 }
-                NotPublished::Timestamp(TimestampError::Unreadable)
-                | NotPublished::Outcome(_)
-                | NotPublished::Publish { error: PublishError::TooLarge, .. } => line,
-                NotPublished::Publish { error, took } => Line {
-                    sns_milliseconds: Some(took.as_millis() as u64),
-                    code: Some(error.code()),
-                    detail: Some(error.detail()),
-                    ..line
-                },
-            }
+                Reason::Publish { error: PublishError::NotAccepted { code, detail }, sns_milliseconds } => {
+                    (None, Some(*sns_milliseconds), Some(short_id(code)), detail.clone())
+                }
+                _ => (None, None, None, reason.to_string()),
+            };
+            let LoggedBody { text, base64, sha256, bytes } = LoggedBody::of(webhook.body);
+            // An error, because Lambda's application log level can drop lower levels, and nothing else has the outcome.
+            error!(
+                result = name, httpStatus = status.as_u16(), requestId = request_id, webhookId = webhook_id,
+                taskId = task_id, status = task_status, webhookTimestamp = short_id(webhook.timestamp), ageSeconds = age,
+                snsMilliseconds = sns_milliseconds, code, detail = %short_detail(&detail),
+                body = text, bodyBase64 = base64, bodySha256 = sha256, bodyBytes = bytes,
+            );
         }
+        Err(Rejection::NotAuthentic(error @ SignatureError { signatures, keys })) => warn!(
+            result = name, httpStatus = status.as_u16(), requestId = request_id, webhookId = webhook_id,
+            signatures, keys, detail = %error, bodyBytes = request.body().len(),
+        ),
+        Err(rejection) => warn!(
+            result = name, httpStatus = status.as_u16(), requestId = request_id, webhookId = webhook_id,
+            detail = %rejection, bodyBytes = request.body().len(),
+        ),
     }
 }
 
 /// A header's text as received.
-fn header(headers: &HeaderMap, name: HeaderName) -> Result<&str, NotAuthentic> {
+fn header(headers: &HeaderMap, name: HeaderName) -> Result<&str, Rejection<'_>> {
     let value = headers.get(&name).map_or(&[][..], HeaderValue::as_bytes);
     match str::from_utf8(value) {
-        Ok("") => Err(NotAuthentic::HeaderMissing(name)),
-        Ok(text) if is_plain_text(text) => Ok(text),
-        _ => Err(NotAuthentic::HeaderUnreadable(name)),
+        Ok("") => Err(Rejection::HeaderMissing(name)),
+        Ok(text) if text.chars().all(is_plain) => Ok(text),
+        _ => Err(Rejection::HeaderUnreadable(name)),
     }
 }

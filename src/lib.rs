@@ -1,8 +1,8 @@
 //! An AWS Lambda function that turns Pollo AI's signed webhooks into messages on an SNS topic.
 //!
-//! Pollo AI calls a URL when a video generation task ends. This function serves that URL: it verifies the signature
-//! over the raw body and publishes the verified outcome. The function responds 200 only after SNS has accepted the
-//! message. So Pollo's retries cover every failure of the function and of SNS.
+//! Pollo AI calls a URL when a generation task ends. This function serves that URL: it verifies the signature over the
+//! raw body, publishes the verified outcome, and responds 200 only after SNS has accepted the message. So Pollo's
+//! retries cover every failure of the function and of SNS.
 //!
 //! ```text
 //! Pollo ──POST──▶ function URL ──event──▶ verify ──▶ parse ──▶ SNS Publish ──▶ 200
@@ -27,45 +27,33 @@
 //! Code that skips a step does not compile. A webhook that is not verified, or not fresh, cannot be parsed:
 //!
 //! ```compile_fail,E0308
-//! # fn f(webhook: pollo_webhook::Webhook<'_>) {
-//! pollo_webhook::TaskOutcome::parse(webhook);
-//! # }
+//! |webhook: pollo_webhook::Webhook<'static>| pollo_webhook::TaskOutcome::parse(webhook);
 //! ```
 //!
 //! ```compile_fail,E0308
-//! # fn f(verified: pollo_webhook::VerifiedWebhook<'_>) {
-//! pollo_webhook::TaskOutcome::parse(verified);
-//! # }
+//! |verified: pollo_webhook::VerifiedWebhook<'static>| pollo_webhook::TaskOutcome::parse(verified);
 //! ```
 //!
 //! A webhook that is not parsed cannot be published:
 //!
 //! ```compile_fail,E0308
-//! # async fn f(publisher: pollo_webhook::SnsPublisher, fresh: pollo_webhook::FreshWebhook<'_>) {
-//! publisher.publish(&fresh, std::time::Duration::MAX).await;
-//! # }
+//! # use pollo_webhook::{FreshWebhook, SnsPublisher};
+//! async |sns: SnsPublisher, fresh: FreshWebhook<'static>| sns.publish(&fresh, std::time::Duration::MAX).await;
 //! ```
 //!
 //! Other code cannot construct these types, because their fields are private:
 //!
-//! ```compile_fail,E0451
-//! pollo_webhook::VerifiedWebhook { id: "msg_1", timestamp: "0", body: b"{}" };
+//! ```compile_fail,E0423
+//! |webhook: pollo_webhook::Webhook<'static>| pollo_webhook::VerifiedWebhook(webhook);
 //! ```
 //!
 //! ```compile_fail,E0423
-//! # fn f(verified: pollo_webhook::VerifiedWebhook<'_>) {
-//! pollo_webhook::FreshWebhook(verified);
-//! # }
+//! |verified: pollo_webhook::VerifiedWebhook<'static>| pollo_webhook::FreshWebhook(verified);
 //! ```
 //!
 //! ```compile_fail,E0451
-//! pollo_webhook::TaskOutcome {
-//!     task_id: String::new(),
-//!     status: pollo_webhook::Status::Succeed,
-//!     message: "",
-//!     webhook_id: "",
-//!     webhook_timestamp: "",
-//! };
+//! # use pollo_webhook::{Status, TaskOutcome};
+//! |outcome: TaskOutcome<'static>| TaskOutcome { status: Status::Failed, ..outcome };
 //! ```
 
 mod config;
@@ -80,7 +68,5 @@ pub use config::{Config, ConfigError};
 pub use handler::Handler;
 pub use outcome::{MAX_TASK_ID_BYTES, OutcomeError, Status, TaskOutcome};
 pub use sns::{MAX_MESSAGE_BYTES, PublishError, SnsPublisher};
-pub use topic::{TopicArn, TopicArnError};
-pub use webhook::{
-    FreshWebhook, KeyError, KeyProblem, SignatureError, TimestampError, VerifiedWebhook, Verifier, Webhook,
-};
+pub use topic::TopicArn;
+pub use webhook::{FreshWebhook, KeyError, SignatureError, TimestampError, VerifiedWebhook, Verifier, Webhook};

@@ -1,14 +1,13 @@
 //! The outcome of a task, parsed from a verified webhook.
 
-use std::collections::HashSet;
-use std::collections::hash_map::RandomState;
+use std::collections::{HashSet, hash_map::RandomState};
 use std::fmt;
 use std::hash::BuildHasher as _;
 
-use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::webhook::{FreshWebhook, VerifiedWebhook};
+use crate::webhook::FreshWebhook;
 
 /// Longest accepted task id, in bytes. Pollo's task ids have about 25. Pollo documents no limit.
 pub const MAX_TASK_ID_BYTES: usize = 256;
@@ -55,26 +54,11 @@ impl Status {
 /// A task outcome that Pollo has sent.
 ///
 /// Only [`TaskOutcome::parse`] makes one, from a [`FreshWebhook`]. So the outcome is authentic and fresh.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct TaskOutcome<'a> {
     task_id: String,
     status: Status,
-    message: &'a str,
-    webhook_id: &'a str,
-    webhook_timestamp: &'a str,
-}
-
-impl fmt::Debug for TaskOutcome<'_> {
-    /// Shows the size of the message, because its links to results need no login.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TaskOutcome")
-            .field("task_id", &self.task_id)
-            .field("status", &self.status)
-            .field("message", &format_args!("[{} bytes]", self.message.len()))
-            .field("webhook_id", &self.webhook_id)
-            .field("webhook_timestamp", &self.webhook_timestamp)
-            .finish()
-    }
+    webhook: FreshWebhook<'a>,
 }
 
 impl<'a> TaskOutcome<'a> {
@@ -82,27 +66,20 @@ impl<'a> TaskOutcome<'a> {
     ///
     /// The body must be a JSON object with a `taskId`, a `status` and no repeated key. Other fields may have any value,
     /// of any depth. They are not read, and are published unchanged.
-    ///
-    /// # Errors
-    ///
-    /// [`OutcomeError`], if the body breaks one of these rules.
     pub fn parse(webhook: FreshWebhook<'a>) -> Result<Self, OutcomeError> {
-        let webhook = webhook.verified();
-        let message = str::from_utf8(webhook.body()).map_err(|_| OutcomeError::NotAnObject)?;
-        let Fields { task_id, status, repeated_key } = Fields::read(message).ok_or(OutcomeError::NotAnObject)?;
+        let message = str::from_utf8(webhook.body).map_err(|_| OutcomeError::NotAnObject)?;
+        let Fields { task_id, status, repeated_key } = Fields::read(webhook.body).ok_or(OutcomeError::NotAnObject)?;
         if repeated_key {
             return Err(OutcomeError::RepeatedKey);
         }
         let task_id = task_id.ok_or(OutcomeError::NoTaskId)?;
-        let status = match status.as_deref() {
-            Some("succeed") => Status::Succeed,
-            Some("failed") => Status::Failed,
-            _ => return Err(OutcomeError::UnknownStatus),
-        };
+        let is_status = |known: &Status| status.as_deref() == Some(known.as_str());
+        let status = [Status::Succeed, Status::Failed].into_iter().find(is_status);
+        let status = status.ok_or(OutcomeError::UnknownStatus)?;
         if message.contains(NONCHARACTERS) {
             return Err(OutcomeError::Noncharacter);
         }
-        Ok(Self { task_id, status, message, webhook_id: webhook.id(), webhook_timestamp: webhook.timestamp() })
+        Ok(Self { task_id, status, webhook })
     }
 
     /// `taskId`: 1 to [`MAX_TASK_ID_BYTES`] bytes, without control characters.
@@ -117,36 +94,19 @@ impl<'a> TaskOutcome<'a> {
 
     /// The verified body, byte for byte.
     pub fn message(&self) -> &'a str {
-        self.message
+        str::from_utf8(self.webhook.body).expect("`parse` has read it as text")
     }
 
-    /// The id of the webhook that contained the outcome.
-    pub fn webhook_id(&self) -> &'a str {
-        self.webhook_id
+    /// The webhook that contained the outcome.
+    pub fn webhook(&self) -> FreshWebhook<'a> {
+        self.webhook
     }
-
-    /// The timestamp of the webhook that contained the outcome, as received.
-    pub fn webhook_timestamp(&self) -> &'a str {
-        self.webhook_timestamp
-    }
-}
-
-/// `taskId` and `status` of an authentic body, each if it is readable. The log line of a webhook that is not published
-/// contains them.
-pub(crate) fn task_id_and_status(webhook: &VerifiedWebhook<'_>) -> (Option<String>, Option<String>) {
-    let fields = str::from_utf8(webhook.body()).ok().and_then(Fields::read).unwrap_or_default();
-    (fields.task_id, fields.status)
 }
 
 /// The two characters above U+001F that XML, and therefore SQS, does not allow.
 const NONCHARACTERS: [char; 2] = ['\u{fffe}', '\u{ffff}'];
 
-/// Whether text can be a message attribute, and can be shown.
-pub(crate) fn is_plain_text(text: &str) -> bool {
-    text.chars().all(is_plain)
-}
-
-/// Control characters can change what a terminal shows.
+/// Whether a character can be in a message attribute. Control characters can change what a terminal shows.
 pub(crate) fn is_plain(c: char) -> bool {
     !c.is_control() && !NONCHARACTERS.contains(&c)
 }
@@ -154,61 +114,53 @@ pub(crate) fn is_plain(c: char) -> bool {
 /// The fields that are read from a body. A field is `None` unless it is a string of 1 to [`MAX_TASK_ID_BYTES`] bytes
 /// without control characters. A repeated field is `None`, because parsers differ in which value they use.
 #[derive(Default)]
-struct Fields {
-    task_id: Option<String>,
-    status: Option<String>,
+pub(crate) struct Fields {
+    pub task_id: Option<String>,
+    pub status: Option<String>,
     repeated_key: bool,
 }
 
 impl Fields {
-    /// `None` if the text is not one JSON object.
-    fn read(json: &str) -> Option<Self> {
-        let mut deserializer = serde_json::Deserializer::from_str(json);
-        let fields = deserializer.deserialize_map(FieldsVisitor).ok()?;
+    /// `None` if the body is not one JSON object.
+    pub(crate) fn read(body: &[u8]) -> Option<Self> {
+        let mut deserializer = serde_json::Deserializer::from_slice(body);
+        let fields = deserializer.deserialize_map(Self::default()).ok()?;
         deserializer.end().ok()?;
         Some(fields)
     }
 }
 
 /// A derived `Deserialize` would also accept `["t1","succeed"]`, and would not detect other repeated keys.
-struct FieldsVisitor;
-
-impl<'de> Visitor<'de> for FieldsVisitor {
-    type Value = Fields;
+impl<'de> Visitor<'de> for Fields {
+    type Value = Self;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
-        let mut fields = Fields::default();
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self, A::Error> {
         // Hashes use less memory than keys: a body of 6 MB can have 700,000 keys. Each body gets a new hasher, so a
         // webhook whose keys collide, with a probability of 2^-64 for two keys, is accepted when Pollo retries.
         let hasher = RandomState::new();
         let mut seen = HashSet::new();
         while let Some(key) = map.next_key::<String>()? {
-            let is_new = seen.insert(hasher.hash_one(&key));
-            fields.repeated_key |= !is_new;
-            let field = match key.as_str() {
-                "taskId" => &mut fields.task_id,
-                "status" => &mut fields.status,
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                    continue;
-                }
-            };
-            // A value is skipped without recursion and without memory, whatever its depth or size.
+            // Skips a value of any depth and size without recursion and without a copy.
             let value = map.next_value::<&RawValue>()?;
-            *field = if is_new { plain_string(value) } else { None };
+            let is_new = seen.insert(hasher.hash_one(&key));
+            self.repeated_key |= !is_new;
+            match key.as_str() {
+                "taskId" => self.task_id = plain_string(value).filter(|_| is_new),
+                "status" => self.status = plain_string(value).filter(|_| is_new),
+                _ => {}
+            }
         }
-        Ok(fields)
+        Ok(self)
     }
 }
 
-/// The text of a JSON string of 1 to [`MAX_TASK_ID_BYTES`] bytes without control characters.
 fn plain_string(json: &RawValue) -> Option<String> {
     let text: String = serde_json::from_str(json.get()).ok()?;
-    Some(text).filter(|text| (1..=MAX_TASK_ID_BYTES).contains(&text.len()) && is_plain_text(text))
+    Some(text).filter(|text| (1..=MAX_TASK_ID_BYTES).contains(&text.len()) && text.chars().all(is_plain))
 }
 
 #[cfg(test)]
@@ -242,10 +194,8 @@ mod tests {
     #[test]
     fn shows_the_size_of_the_message_when_printed() {
         let outcome = TaskOutcome::parse(fresh(br#"{"taskId":"t1","status":"succeed","url":"https://a.example/1"}"#));
-        assert_eq!(
-            format!("{:?}", outcome.unwrap()),
-            r#"TaskOutcome { task_id: "t1", status: Succeed, message: [62 bytes], webhook_id: "msg_1", webhook_timestamp: "1767225600" }"#
-        );
+        let printed = format!("{:?}", outcome.unwrap());
+        assert!(printed.contains("62 bytes") && !printed.contains("example"), "{printed}");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! webhook page describes. This module does no I/O and reads no clock.
 
 use std::fmt;
+use std::ops::Deref;
 use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
@@ -17,18 +18,14 @@ use zeroize::Zeroizing;
 
 /// Length of an HMAC-SHA-256, in bytes.
 const MAC_BYTES: usize = 32;
-
 /// Shortest key that is accepted, in bytes. Shorter ones can be guessed, and words like `null`, `test` or `changeme`
 /// are valid Base64. Standard Webhooks asks for 24 to 64 bytes; the one key of Pollo's seen in public has 33.
 const MIN_KEY_BYTES: usize = 16;
-
 /// Most signatures of one header that are compared. Pollo sends one, or two while a key is rotated. The bound limits
 /// the cost of a hostile header.
 const MAX_SIGNATURES: usize = 32;
-
 /// Numbers below this are Unix seconds (until the year 5138), the others Unix milliseconds (from 1973 on).
 const FIRST_MILLISECONDS: u64 = 100_000_000_000;
-
 const NANOS_PER_SECOND: i128 = 1_000_000_000;
 
 /// Base64 as Node's and Python's decoders read it: trailing bits are ignored.
@@ -40,35 +37,14 @@ const LENIENT_BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// Why key text was rejected. The text of a key is never repeated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("key {number} {problem}")]
 pub struct KeyError {
     /// Which key was rejected, counted from one.
     pub number: usize,
     /// How many keys were read. White space inside a key makes it two.
     pub keys: usize,
-    /// What is wrong with the key.
-    pub problem: KeyProblem,
-}
-
-/// What is wrong with a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum KeyProblem {
-    /// The text is empty, or there is no key before or after a comma.
-    #[error("is empty")]
-    Empty,
-    /// The key is not Base64.
-    #[error("is not Base64")]
-    NotBase64,
-    /// The decoded key has fewer than 16 bytes and can be guessed.
-    #[error("has {bytes} bytes; at least {MIN_KEY_BYTES} are needed")]
-    TooShort {
-        /// The length of the decoded key.
-        bytes: usize,
-    },
-    /// HMAC pads keys with zeros, so this key is equivalent to the empty one, with which anyone can sign.
-    #[error("consists of zeros")]
-    Zeros,
+    problem: String,
 }
 
 /// No key matches: the webhook is not authentic. The error text is for the log. It distinguishes a wrong key from a
@@ -112,67 +88,43 @@ pub struct Webhook<'a> {
     pub body: &'a [u8],
 }
 
-/// An authentic webhook: one of the keys has signed it. Only [`Verifier::verify`] makes one.
-#[derive(Clone, Copy)]
-pub struct VerifiedWebhook<'a> {
-    id: &'a str,
-    timestamp: &'a str,
-    body: &'a [u8],
-}
-
-impl fmt::Debug for VerifiedWebhook<'_> {
-    /// Shows the size of the body, because its links to results need no login.
+impl fmt::Debug for Webhook<'_> {
+    /// Without the signature, and without the body, whose links to results need no login.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("VerifiedWebhook")
-            .field("id", &self.id)
-            .field("timestamp", &self.timestamp)
-            .field("body", &format_args!("[{} bytes]", self.body.len()))
-            .finish()
+        write!(f, "Webhook({:?}, {:?}, {} bytes)", self.id, self.timestamp, self.body.len())
     }
 }
 
-impl<'a> VerifiedWebhook<'a> {
-    /// `X-Webhook-Id`, as received.
-    pub fn id(&self) -> &'a str {
-        self.id
-    }
-
-    /// `X-Webhook-Timestamp`, as received.
-    pub fn timestamp(&self) -> &'a str {
-        self.timestamp
-    }
-
-    /// The raw body, as received.
-    pub fn body(&self) -> &'a [u8] {
-        self.body
-    }
-}
+/// An authentic webhook: one of the keys has signed it. Only [`Verifier::verify`] makes one.
+#[derive(Clone, Copy, Debug)]
+pub struct VerifiedWebhook<'a>(Webhook<'a>);
 
 /// An authentic webhook whose timestamp is within the tolerance. Only [`Verifier::check_timestamp`] makes one.
 #[derive(Clone, Copy, Debug)]
 pub struct FreshWebhook<'a>(VerifiedWebhook<'a>);
 
-impl<'a> FreshWebhook<'a> {
-    /// The webhook without the proof that it is fresh.
-    pub fn verified(&self) -> VerifiedWebhook<'a> {
-        self.0
+impl<'a> Deref for VerifiedWebhook<'a> {
+    type Target = Webhook<'a>;
+
+    fn deref(&self) -> &Webhook<'a> {
+        &self.0
+    }
+}
+
+impl<'a> Deref for FreshWebhook<'a> {
+    type Target = VerifiedWebhook<'a>;
+
+    fn deref(&self) -> &VerifiedWebhook<'a> {
+        &self.0
     }
 }
 
 /// The keys, and the tolerance for timestamps. Keeps two SHA-256 states per key. The decoded bytes of a key are wiped
 /// from memory.
+#[derive(Debug)]
 pub struct Verifier {
     keys: Vec<Hmac<Sha256>>,
     tolerance: Duration,
-}
-
-impl fmt::Debug for Verifier {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Verifier")
-            .field("keys", &format_args!("[{} redacted]", self.keys.len()))
-            .field("tolerance", &self.tolerance)
-            .finish()
-    }
 }
 
 impl Verifier {
@@ -181,10 +133,6 @@ impl Verifier {
     /// A key is Base64 of at least 16 bytes. Missing padding, trailing bits, the URL-safe alphabet and a `whsec_`
     /// prefix are accepted. A timestamp may differ from now by `tolerance` in either direction; zero disables that
     /// check, including parsing.
-    ///
-    /// # Errors
-    ///
-    /// [`KeyError`], for the first key that is rejected.
     pub fn new(keys: &str, tolerance: Duration) -> Result<Self, KeyError> {
         let mut texts = Vec::new();
         for part in keys.split(',') {
@@ -205,18 +153,12 @@ impl Verifier {
     ///
     /// Every key is compared with every signature, without an early exit. The time depends on the length of the input
     /// and on the numbers of signatures and keys, but not on their values.
-    ///
-    /// # Errors
-    ///
-    /// [`SignatureError`], if the webhook is not authentic.
     pub fn verify<'a>(&self, webhook: Webhook<'a>) -> Result<VerifiedWebhook<'a>, SignatureError> {
-        let Webhook { id, timestamp, signature, body } = webhook;
-        let signatures = decode_signatures(signature);
-
+        let signatures = decode_signatures(webhook.signature);
         let mut authentic = Choice::from(0);
         for key in &self.keys {
             let mut mac = key.clone();
-            for part in [id.as_bytes(), b".", timestamp.as_bytes(), b".", body] {
+            for part in [webhook.id.as_bytes(), b".", webhook.timestamp.as_bytes(), b".", webhook.body] {
                 mac.update(part);
             }
             let mac = mac.finalize().into_bytes();
@@ -224,18 +166,11 @@ impl Verifier {
                 authentic |= mac.ct_eq(signature);
             }
         }
-        if bool::from(authentic) {
-            Ok(VerifiedWebhook { id, timestamp, body })
-        } else {
-            Err(SignatureError { signatures: signatures.len(), keys: self.keys.len() })
-        }
+        let error = SignatureError { signatures: signatures.len(), keys: self.keys.len() };
+        if authentic.into() { Ok(VerifiedWebhook(webhook)) } else { Err(error) }
     }
 
-    /// Checks that the timestamp of an authentic webhook is near `now`.
-    ///
-    /// # Errors
-    ///
-    /// [`TimestampError`], if the timestamp is unreadable or outside the tolerance. No error if the tolerance is zero.
+    /// Checks that the timestamp of an authentic webhook is near `now`. Accepts any timestamp if the tolerance is zero.
     pub fn check_timestamp<'a>(
         &self,
         webhook: VerifiedWebhook<'a>,
@@ -253,10 +188,10 @@ impl Verifier {
     }
 }
 
-/// The bytes of a key.
-fn decode_key(text: &str) -> Result<Zeroizing<Vec<u8>>, KeyProblem> {
+/// The bytes of a key, or what is wrong with it.
+fn decode_key(text: &str) -> Result<Zeroizing<Vec<u8>>, String> {
     if text.is_empty() {
-        return Err(KeyProblem::Empty);
+        return Err("is empty".to_owned());
     }
     let text = text.strip_prefix("whsec_").unwrap_or(text);
     // Allocated in full size: a string that grows leaves copies that are not wiped.
@@ -266,15 +201,15 @@ fn decode_key(text: &str) -> Result<Zeroizing<Vec<u8>>, KeyProblem> {
         '_' => '/',
         c => c,
     }));
-    let key = LENIENT_BASE64.decode(base64.trim_end_matches('=')).map_err(|_| KeyProblem::NotBase64)?;
-    let key = Zeroizing::new(key);
-    if key.len() < MIN_KEY_BYTES {
-        return Err(KeyProblem::TooShort { bytes: key.len() });
+    let key = LENIENT_BASE64.decode(base64.trim_end_matches('=')).map_err(|_| "is not Base64")?;
+    match Zeroizing::new(key) {
+        key if key.len() < MIN_KEY_BYTES => {
+            Err(format!("has {} bytes; at least {MIN_KEY_BYTES} are needed", key.len()))
+        }
+        // HMAC pads keys with zeros, so this key is equivalent to the empty one, with which anyone can sign.
+        key if key.iter().all(|&byte| byte == 0) => Err("consists of zeros".to_owned()),
+        key => Ok(key),
     }
-    if key.iter().all(|&byte| byte == 0) {
-        return Err(KeyProblem::Zeros);
-    }
-    Ok(key)
 }
 
 /// The signatures in a header, which are separated by spaces or commas. A token that is not the Base64 of 32 bytes,
@@ -316,7 +251,7 @@ fn parse_timestamp(text: &str) -> Option<i128> {
 /// A webhook with `body`, as if it had passed both checks.
 #[cfg(test)]
 pub(crate) fn fresh(body: &[u8]) -> FreshWebhook<'_> {
-    FreshWebhook(VerifiedWebhook { id: "msg_1", timestamp: "1767225600", body })
+    FreshWebhook(VerifiedWebhook(Webhook { id: "msg_1", timestamp: "1767225600", signature: "", body }))
 }
 
 #[cfg(test)]
@@ -363,7 +298,7 @@ mod tests {
         let signature = signed_with(KEY);
         let webhook = Webhook { id: "msg_1", timestamp: "1767225600", signature: &signature, body: BODY };
         let verified = verifier.verify(webhook).unwrap();
-        assert_eq!((verified.id(), verified.timestamp(), verified.body()), ("msg_1", "1767225600", BODY));
+        assert_eq!((verified.id, verified.timestamp, verified.body), ("msg_1", "1767225600", BODY));
     }
 
     #[test]
@@ -390,7 +325,7 @@ mod tests {
         let (id, timestamp) = (" MSG\u{a0}é/1 ", " 01 ");
         let signature = &*sign(KEY_BYTES, id, timestamp, BODY);
         let verified = verifier.verify(Webhook { id, timestamp, signature, body: BODY }).unwrap();
-        assert_eq!((verified.id(), verified.timestamp()), (id, timestamp));
+        assert_eq!((verified.id, verified.timestamp), (id, timestamp));
         for (id, timestamp) in [(id.trim(), timestamp), (id, timestamp.trim()), (&*id.to_lowercase(), timestamp)] {
             let changed = Webhook { id, timestamp, signature, body: BODY };
             assert!(verifier.verify(changed).is_err());
@@ -399,15 +334,15 @@ mod tests {
 
     #[test]
     fn a_key_error_says_which_key_of_how_many() {
-        let error = |keys: &str| Verifier::new(keys, Duration::ZERO).unwrap_err();
-        for (keys, number, read, problem) in [
-            ("", 1, 1, KeyProblem::Empty),
-            (&format!("{KEY},"), 2, 2, KeyProblem::Empty),
-            (&format!("{KEY}\nQU$D,{KEY}"), 2, 3, KeyProblem::NotBase64),
-            ("cG9sbG8td2ViaG9v ay1wdWJsaXNoZWQtdGVzdC1rZXk=", 1, 2, KeyProblem::TooShort { bytes: 12 }),
-            (&"A".repeat(24), 1, 1, KeyProblem::Zeros),
+        for (keys, number, read, text) in [
+            ("", 1, 1, "key 1 is empty"),
+            (&format!("{KEY},"), 2, 2, "key 2 is empty"),
+            (&format!("{KEY}\nQU$D,{KEY}"), 2, 3, "key 2 is not Base64"),
+            ("cG9sbG8td2ViaG9v ay1wdWJsaXNoZWQtdGVzdC1rZXk=", 1, 2, "key 1 has 12 bytes; at least 16 are needed"),
+            (&"A".repeat(24), 1, 1, "key 1 consists of zeros"),
         ] {
-            assert_eq!(error(keys), KeyError { number, keys: read, problem }, "{keys:?}");
+            let error = Verifier::new(keys, Duration::ZERO).unwrap_err();
+            assert_eq!((error.number, error.keys, error.to_string()), (number, read, text.to_owned()), "{keys:?}");
         }
     }
 
@@ -629,9 +564,12 @@ mod tests {
     #[test]
     fn shows_no_key_signature_or_body_when_printed() {
         let verifier = Verifier::new(&format!("{KEY},{OTHER_KEY}"), Duration::from_secs(300)).unwrap();
-        assert_eq!(format!("{verifier:?}"), "Verifier { keys: [2 redacted], tolerance: 300s }");
-        let printed = r#"VerifiedWebhook { id: "msg_1", timestamp: "1767225600", body: [34 bytes] }"#;
-        assert_eq!(format!("{:?}", fresh(BODY).verified()), printed);
-        assert_eq!(format!("{:?}", fresh(BODY)), format!("FreshWebhook({printed})"));
+        assert_eq!(format!("{verifier:?}"), "Verifier { keys: [Hmac { ... }, Hmac { ... }], tolerance: 300s }");
+        let webhook = Webhook { id: "msg_1", timestamp: "1767225600", signature: &signed_with(KEY), body: BODY };
+        let printed = r#"Webhook("msg_1", "1767225600", 34 bytes)"#;
+        assert_eq!(format!("{webhook:?}"), printed);
+        let verified = verifier.verify(webhook).unwrap();
+        assert_eq!(format!("{verified:?}"), format!("VerifiedWebhook({printed})"));
+        assert_eq!(format!("{:?}", fresh(BODY)), format!("FreshWebhook(VerifiedWebhook({printed}))"));
     }
 }

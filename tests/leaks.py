@@ -24,7 +24,7 @@ def spellings(secret):
 
 def leaks(text, environment):
     """The secrets in `text` that a function with this environment has leaked."""
-    found = SIGNATURE.findall(text)
+    found = SIGNATURE.findall(re.sub(r'"bodySha256":"[0-9a-f]{64}"', "", text))
     for variable in ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"]:
         found += [environment[variable]] if environment.get(variable) and environment[variable] in text else []
     for key in key_texts(environment["WEBHOOK_SECRET"]):

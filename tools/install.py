@@ -1,6 +1,6 @@
 """Installs the tools of the Makefile's targets: `python3 tools/install.py emulators lints`.
 
-Checks the versions of Python and Rust, and installs what tools/NAME.txt pins into .tools/NAME, unless it is there.
+Checks Python, Rust and the linker first. Then installs what tools/NAME.txt pins into .tools/NAME, unless it is there.
 The syntax is that of Python 3.6, so that an old version can print the error.
 """
 
@@ -22,14 +22,22 @@ def check_python():
 
 def check_rust():
     needed = re.search(r'^rust-version = "([\d.]+)"', (CHECKOUT / "Cargo.toml").read_text(), re.MULTILINE).group(1)
-    try:
-        subprocess.check_output(["cargo", "--version"])
-        printed = subprocess.check_output(["rustc", "--version"]).decode()
-    except (OSError, subprocess.CalledProcessError):
+    cargo, rustc = version("cargo"), version("rustc")
+    if not (cargo and rustc):
         sys.exit(f"Rust is missing: install version {needed} or newer (https://rustup.rs)")
-    found = re.search(r"[\d.]+", printed).group()
+    found = re.search(r"[\d.]+", rustc).group()
     if [int(n) for n in found.split(".")] < [int(n) for n in needed.split(".")]:
         sys.exit(f"Rust {found} is too old: {needed} or newer is needed (rustup update)")
+    if not version("cc"):
+        sys.exit("A C compiler is missing, with which Rust links: install gcc or clang, with the command cc")
+
+
+def version(command):
+    """What a command prints about its version, or nothing if it is missing."""
+    try:
+        return subprocess.check_output([command, "--version"], stderr=subprocess.DEVNULL).decode()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
 
 
 def install(name):
@@ -54,8 +62,8 @@ if __name__ == "__main__":
     # Lets Ctrl-C end the command without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     check_python()
-    # The commands for a deployed stack do not need Rust.
-    if sys.argv[1:] != ["operate"]:
+    # A release has the compiled function instead of its source, and the commands for a deployed stack need neither.
+    if (CHECKOUT / "Cargo.toml").exists() and sys.argv[1:] != ["operate"]:
         check_rust()
     for name in sys.argv[1:]:
         install(name)

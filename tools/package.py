@@ -20,10 +20,11 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 PACKAGES = CHECKOUT / "target" / "package"
 TARGETS = {"x86_64": "x86_64-unknown-linux-gnu", "arm64": "aarch64-unknown-linux-gnu"}
 
-# Copied from the checkout. The archive also has a Makefile for the operator's commands, and generated files.
+# Copied from the checkout. The archive also has a Makefile, and generated files.
 FILES = [
     *["CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT", "README.md", "SECURITY.md", "outcome.schema.json"],
-    *["samconfig.toml", "docs/*", "events/*", "examples/**/*", "operate/*.py", "tools/operate.txt", "tools/install.py"],
+    *["samconfig.toml", "docs/*", "events/*", "examples/**/*", "local/*.py", "operate/*.py"],
+    *["tools/emulators.txt", "tools/operate.txt", "tools/install.py"],
 ]
 
 
@@ -76,8 +77,8 @@ def contents(checkout, bootstrap, architecture, crates):
     """The files of the archive: names and contents."""
     paths = [path for pattern in FILES for path in checkout.glob(pattern) if path.is_file()]
     paths = [path.relative_to(checkout) for path in paths]
-    # Files that tools write into the examples.
-    paths = [path for path in paths if not {"__pycache__", "node_modules"} & set(path.parts)]
+    # Without what tools write into the examples, such as node_modules, __pycache__, .aws-sam and .terraform.
+    paths = [path for path in paths if not re.search(r"(^|/)(\.|__pycache__/|node_modules/)", path.as_posix())]
     files = {path.as_posix(): (checkout / path).read_bytes() for path in paths}
     files["Makefile"] = (checkout / "tools" / "release.mk").read_bytes()
     files["bootstrap.zip"] = zipped({"bootstrap": (bootstrap, 0o755)})
@@ -138,11 +139,8 @@ def zipped(files):
         for name, (data, mode) in sorted(files.items()):
             # The default time is 1980, the earliest time of the format.
             entry = zipfile.ZipInfo(name)
-            entry.create_system, entry.external_attr, entry.compress_type = (
-                3,
-                (0o100000 | mode) << 16,
-                zipfile.ZIP_DEFLATED,
-            )
+            entry.create_system, entry.compress_type = 3, zipfile.ZIP_DEFLATED
+            entry.external_attr = (0o100000 | mode) << 16
             archive.writestr(entry, data)
     return buffer.getvalue()
 

@@ -33,9 +33,7 @@ def handler(event):
     published = sns.publish(
         TopicArn=topic,
         Message=body,
-        MessageAttributes={
-            name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()
-        },
+        MessageAttributes={name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()},
     )
     print(json.dumps({"level": "INFO", "messageId": published["MessageId"]}), flush=True)
     return respond(200, {"messageId": published["MessageId"]})

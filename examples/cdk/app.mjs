@@ -16,6 +16,7 @@ const receiver = new lambda.Function(stack, "Function", {
   // The URL is public, so this limits what a flood of requests can cost.
   reservedConcurrentExecutions: 10,
   loggingFormat: lambda.LoggingFormat.JSON,
+  systemLogLevelV2: lambda.SystemLogLevel.WARN,
   environment: {
     WEBHOOK_SECRET: SecretValue.secretsManager("pollo-webhook-key").unsafeUnwrap(),
     SNS_TOPIC_ARN: topic.topicArn,

@@ -7,11 +7,11 @@ use jiff::Timestamp;
 use jiter::{JsonErrorType, JsonValue};
 use lambda_http::Request;
 use lambda_http::http::Method;
-use pollo_webhook::{MAX_MESSAGE_BYTES, MAX_TASK_ID_BYTES};
-
-use crate::{KEY_BYTES, NOW, sign};
+use pollo_webhook::MAX_TASK_ID_BYTES;
+use signer::{KEY_BYTES, NOW, sign};
 
 const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+const LAST: &[u8] = b"AEIMQUYcgkosw048";
 
 /// The parts of a request, readable or not. A missing header is empty.
 pub struct Webhook<'a> {
@@ -47,11 +47,8 @@ impl<'a> Webhook<'a> {
 
 /// The only valid Base64 of 32 bytes: 43 characters, of which the last has two zero bits, and `=`.
 fn is_signature(token: &[u8]) -> bool {
-    let value = |b: &u8| ALPHABET.iter().position(|c| c == b);
-    token.len() == 44
-        && token[43] == b'='
-        && token[..43].iter().all(|b| value(b).is_some())
-        && value(&token[42]).is_some_and(|value| value % 4 == 0)
+    let [text @ .., last, b'='] = token else { return false };
+    text.len() == 42 && text.iter().chain([last]).all(|b| ALPHABET.contains(b)) && LAST.contains(last)
 }
 
 /// Whether `request` is a webhook that was signed with the key.
@@ -70,28 +67,12 @@ pub fn is_valid(request: &Request, timed: bool) -> Option<bool> {
         return Some(false);
     }
     let in_time = if timed { is_in_time(str::from_utf8(webhook.timestamp).ok()?) } else { Some(true) };
-    let fits = match read(webhook.body) {
-        Body::Outcome(outcome) => Some(outcome.size(&webhook) <= MAX_MESSAGE_BYTES),
-        Body::Else => Some(false),
-        Body::Unread => None,
-    };
-    match (in_time, fits) {
-        (Some(false), _) | (_, Some(false)) => Some(false),
-        (Some(true), Some(true)) => Some(true),
-        _ => None,
-    }
+    let is_outcome = read(webhook.body).map(|outcome| outcome.is_some());
+    if in_time == Some(false) || is_outcome == Some(false) { Some(false) } else { Some(in_time? && is_outcome?) }
 }
 
 fn is_readable(text: &str) -> bool {
     !text.contains(|c| matches!(c, '\0'..='\x1f' | '\x7f'..='\u{9f}' | '\u{fffe}' | '\u{ffff}'))
-}
-
-pub fn is_task_id(text: &str) -> bool {
-    (1..=MAX_TASK_ID_BYTES).contains(&text.len()) && is_readable(text)
-}
-
-pub fn is_status(text: &str) -> bool {
-    ["succeed", "failed"].contains(&text)
 }
 
 /// Whether a timestamp is within five minutes. `None` for such a date in a format that the function may reject.
@@ -103,63 +84,28 @@ fn is_in_time(text: &str) -> Option<bool> {
         let unit = |number| if number < 100_000_000_000 { 1_000_000_000 } else { 1_000_000 };
         return Some(number.is_some_and(|number| is_near(number.saturating_mul(unit(number)))));
     }
-    let Ok(date) = shortened(text).parse::<Timestamp>() else { return Some(false) };
-    match is_near(date.as_nanosecond()) {
-        true if date.to_string() != text => None,
-        near => Some(near),
+    match text.parse::<Timestamp>() {
+        Ok(date) if date.to_string() == text || !is_near(date.as_nanosecond()) => Some(is_near(date.as_nanosecond())),
+        Ok(_) => None,
+        // jiff reads at most nine digits of a fraction.
+        Err(_) if text.contains('.') => None,
+        Err(_) => Some(false),
     }
 }
 
-/// A date with at most as many digits of a second as `jiff` reads.
-fn shortened(date: &str) -> String {
-    let mut digits = 0;
-    let mut fraction = false;
-    date.chars()
-        .filter(|c| {
-            fraction = *c == '.' || fraction && c.is_ascii_digit();
-            digits = if fraction { digits + 1 } else { 0 };
-            digits <= 10
-        })
-        .collect()
-}
-
-pub enum Body {
-    Outcome(Outcome),
-    /// JSON that is not an outcome, or invalid JSON.
-    Else,
-    /// JSON with a value that the function skips and the parser here rejects.
-    Unread,
-}
-
-pub struct Outcome {
-    pub task_id: String,
-    pub status: String,
-}
-
-impl Outcome {
-    /// The size of the message in bytes, as SNS counts it.
-    pub fn size(&self, webhook: &Webhook<'_>) -> usize {
-        let names = ["status", "taskId", "webhookId", "webhookTimestamp"].concat().len() + 4 * "String".len();
-        let values = self.status.len() + self.task_id.len() + webhook.id.len() + webhook.timestamp.len();
-        webhook.body.len() + names + values
-    }
-}
-
-pub fn read(body: &[u8]) -> Body {
-    let fields = match parse(body) {
-        Some(Ok(JsonValue::Object(fields))) => fields,
-        Some(_) => return Body::Else,
-        None => return Body::Unread,
-    };
+/// The task id and the status of an outcome. `None` if the function may skip a value that the parser here rejects.
+pub fn read(body: &[u8]) -> Option<Option<(String, String)>> {
+    let Ok(JsonValue::Object(fields)) = parse(body)? else { return Some(None) };
     let keys: HashSet<_> = fields.iter().map(|(key, _)| key).collect();
     let text = |name| match fields.iter().find(|(key, _)| key == name) {
         Some((_, JsonValue::Str(text))) => Some(text.to_string()),
         _ => None,
     };
-    match (text("taskId").filter(|id| is_task_id(id)), text("status").filter(|status| is_status(status))) {
-        (Some(task_id), Some(status)) if keys.len() == fields.len() => Body::Outcome(Outcome { task_id, status }),
-        _ => Body::Else,
-    }
+    let is_task_id = |text: &String| (1..=MAX_TASK_ID_BYTES).contains(&text.len()) && is_readable(text);
+    let is_status = |text: &String| ["succeed", "failed"].contains(&text.as_str());
+    let has_noncharacter = String::from_utf8_lossy(body).contains(['\u{fffe}', '\u{ffff}']);
+    let outcome = text("taskId").filter(is_task_id).zip(text("status").filter(is_status));
+    Some(outcome.filter(|_| keys.len() == fields.len() && !has_noncharacter))
 }
 
 /// Parses JSON. `None` for an error that a parser may not report if it skips the value.

@@ -32,7 +32,7 @@ async fn receive(timestamp: &str, body: &str) -> Response {
 fn is_rejected(response: Response, status: u16, result: &str, error: &str, fields: Value) {
     assert_eq!((response.status, response.body), (status, json!({ "error": error })));
     let mut line = fields;
-    line["level"] = json!("WARN");
+    line["level"] = json!("ERROR");
     line["result"] = json!(result);
     line["httpStatus"] = json!(status);
     line["webhookId"] = json!("msg_1");
@@ -115,25 +115,23 @@ async fn rejects_a_body_that_is_not_an_outcome_with_422_and_logs_it() {
     }
 }
 
-/// SQS rejects U+FFFE and U+FFFF, so a queue would never get the message.
-#[tokio::test]
-async fn rejects_a_body_that_a_queue_cannot_take_with_422() {
-    for character in ['\u{fffe}', '\u{ffff}'] {
-        let response = receive(&NOW.to_string(), &LOST.replace("g1", &character.to_string())).await;
-        let error = "not a task outcome: body contains U+FFFE or U+FFFF, which SQS rejects";
-        assert_eq!((response.status, response.body), (422, json!({ "error": error })));
-        assert_eq!((&response.log["result"], &response.log["taskId"]), (&json!("not_an_outcome"), &json!("cmLOST")));
-    }
-}
-
-/// Such characters can change what a terminal shows.
+/// Such characters can change what a terminal shows. SQS rejects U+FFFE and U+FFFF.
 #[tokio::test]
 async fn logs_a_body_that_is_not_plain_text_as_base64() {
     let function = Function::start(&[Reply::Http(403, "")]).await;
-    let outcomes = ["\u{7f}", "\u{80}", "\u{9f}", "\u{fffe}", "\u{ffff}"].map(|text| LOST.replace("g1", text).into());
-    for body in [b"{\"taskId\":\"\xe9\"}".to_vec(), b"\0".to_vec(), b"\x1b".to_vec()].into_iter().chain(outcomes) {
-        let log = function.receive(&base64_event(&body)).await.log;
-        assert_eq!(log["bodyBase64"], json!(STANDARD.encode(&body)));
+    let outcome = |text| LOST.replace("g1", text).into_bytes();
+    for (body, status) in [
+        (b"{\"taskId\":\"\xe9\"}".to_vec(), 422),
+        (b"\0".to_vec(), 422),
+        (b"\x1b".to_vec(), 422),
+        (outcome("\u{7f}"), 503),
+        (outcome("\u{80}"), 503),
+        (outcome("\u{9f}"), 503),
+        (outcome("\u{fffe}"), 422),
+        (outcome("\u{ffff}"), 422),
+    ] {
+        let Response { status: responded, log, .. } = function.receive(&base64_event("1767225600", &body)).await;
+        assert_eq!((responded, &log["bodyBase64"]), (status, &json!(STANDARD.encode(&body))));
         assert_eq!((&log["body"], &log["bodySha256"]), (&Value::Null, &json!(sha256(&body))));
     }
 }
@@ -177,6 +175,8 @@ async fn the_longest_line_has_the_whole_body() {
         let body = padded(&format!("{start}{text}\"}}"), LOGGED);
         let log = function.receive(&signed_event(&wide, &wide, body.as_bytes())).await.log;
         assert_eq!((&log["code"], &log["detail"]), (&json!("\u{1b}".repeat(128)), &json!("\u{1b}".repeat(1_000))));
+        let short = json!(wide.chars().take(128).collect::<String>());
+        assert_eq!((&log["webhookId"], &log["webhookTimestamp"]), (&short, &short));
         let base64 = json!(STANDARD.encode(&body));
         let (field, logged) = if is_text { ("body", json!(body)) } else { ("bodyBase64", base64) };
         assert_eq!(log[field], logged, "{quotes} quotation marks");

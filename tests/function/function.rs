@@ -3,7 +3,7 @@
 use std::env::VarError;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use lambda_http::http::HeaderMap;
 use lambda_http::{Context, RequestExt as _};
@@ -12,7 +12,7 @@ use pollo_webhook::log::subscriber;
 use pollo_webhook::{Config, ConfigError, Handler, SnsPublisher};
 use serde_json::Value;
 
-use crate::pollo::{KEY, NOW, now};
+use crate::pollo::{KEY, now};
 use crate::sns::{Reply, Sns};
 
 pub struct Function {
@@ -65,29 +65,24 @@ impl Function {
 
     /// Sends `event` at the time of the sample events.
     pub async fn receive(&self, event: &Value) -> Response {
-        self.receive_with(event, None).await
+        self.receive_by(None, event).await
     }
 
-    /// Sends `event` in an invocation that has this time left.
-    pub async fn receive_within(&self, time_left: Duration, event: &Value) -> Response {
-        self.receive_with(event, Some(NOW * 1_000 + time_left.as_millis() as u64)).await
-    }
-
-    /// Sends `event` in an invocation with this deadline, in Unix milliseconds.
+    /// Sends `event` in an invocation with this deadline.
     ///
     /// Checks for every event: it causes one log line of at most 65,536 bytes. This line and the response do not contain
     /// the key, the topic or the signatures. Their status is 200 if and only if SNS returned a message id.
-    pub async fn receive_with(&self, event: &Value, deadline: Option<u64>) -> Response {
+    pub async fn receive_by(&self, deadline: Option<SystemTime>, event: &Value) -> Response {
         let mut request = lambda_http::request::from_str(&event.to_string()).unwrap();
         if let Some(deadline) = deadline {
             let mut invocation = Context::default();
             invocation.request_id = "request-1".to_owned();
-            invocation.deadline = deadline;
+            invocation.deadline = deadline.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis() as u64;
             request = request.with_lambda_context(invocation);
         }
         let log = Log::default();
         let start = Instant::now();
-        let response = self.handler.handle_at(&request, now()).with_subscriber(subscriber(log.clone()));
+        let response = self.handler.handle(&request, now()).with_subscriber(subscriber(log.clone()));
         let (parts, body) = response.await.into_parts();
         let took = start.elapsed();
 
@@ -109,14 +104,6 @@ impl Function {
         assert_eq!(parts.status != 200, body["error"].is_string());
         assert_eq!(parts.headers["content-type"], "application/json");
         Response { status: parts.status.as_u16(), headers: parts.headers, body, log, took }
-    }
-
-    /// Sends `event` at the current time. Returns the status of the response.
-    ///
-    /// The subscriber is needed: without one, `tracing` can disable the log line for other threads too.
-    pub async fn receive_now(&self, event: &Value) -> u16 {
-        let request = lambda_http::request::from_str(&event.to_string()).unwrap();
-        self.handler.handle(&request).with_subscriber(subscriber(Log::default())).await.status().as_u16()
     }
 }
 

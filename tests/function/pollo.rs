@@ -26,8 +26,8 @@ pub fn event_at(timestamp: &str, body: &str) -> Value {
 }
 
 /// A signed webhook with a binary body, which a function URL encodes as Base64.
-pub fn base64_event(body: &[u8]) -> Value {
-    let mut event = signed_event("msg_1", &NOW.to_string(), body);
+pub fn base64_event(timestamp: &str, body: &[u8]) -> Value {
+    let mut event = signed_event("msg_1", timestamp, body);
     event["headers"]["content-type"] = json!("application/octet-stream");
     event["body"] = json!(STANDARD.encode(body));
     event["isBase64Encoded"] = json!(true);

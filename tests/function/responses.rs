@@ -1,12 +1,27 @@
-//! The response to each kind of request.
+//! The response to each kind of request, and its log line. Metric filters and alarms read the fields of the line.
 
-use std::time::SystemTime;
-
+use lambda_runtime::tracing;
 use serde_json::json;
 
-use crate::function::{Function, Response};
+use crate::function::{Function, Log, Response};
 use crate::pollo::{FAILED, KEY, KEY_BYTES, NOW, SUCCEED, event, event_at, sign, unsigned_event};
 use crate::sns::Reply;
+
+#[tokio::test]
+async fn responds_200_with_the_message_id() {
+    let function = Function::start(&[Reply::Accept]).await;
+    let mut response = function.receive(&event(SUCCEED)).await;
+    assert!(response.log.as_object_mut().unwrap().remove("snsMilliseconds").unwrap().is_u64());
+    assert_eq!(
+        response.log,
+        json!({
+            "level": "INFO", "result": "published", "httpStatus": 200, "webhookId": "msg_1",
+            "taskId": "cm9ap1d4e0001", "status": "succeed", "webhookTimestamp": "1767225600",
+            "messageId": "message-1",
+        })
+    );
+    assert_eq!((response.status, response.body), (200, json!({ "messageId": "message-1" })));
+}
 
 #[tokio::test]
 async fn accepts_any_path_and_query() {
@@ -98,14 +113,6 @@ async fn a_mismatch_says_whether_the_header_or_the_key_is_wrong() {
 }
 
 #[tokio::test]
-async fn compares_the_timestamp_with_the_system_clock() {
-    let function = Function::start(&[Reply::Accept]).await;
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-    assert_eq!(function.receive_now(&event_at(&now.to_string(), SUCCEED)).await, 200);
-    assert_eq!(function.receive_now(&event_at(&NOW.to_string(), SUCCEED)).await, 401);
-}
-
-#[tokio::test]
 async fn rejects_other_methods_with_405() {
     let function = Function::start(&[Reply::Accept]).await;
     for method in ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "post", "BREW"] {
@@ -127,4 +134,18 @@ async fn rejects_an_event_without_body_and_headers_with_400() {
     event.as_object_mut().unwrap().remove("body");
     event["headers"] = json!({});
     assert_eq!(function.receive(&event).await.status, 400);
+}
+
+#[test]
+fn logs_only_the_errors_of_libraries() {
+    let log = Log::default();
+    let subscriber = tracing::Dispatch::new(pollo_webhook::log::subscriber(log.clone()));
+    tracing::dispatcher::with_default(&subscriber, || {
+        tracing::info!(target: "lambda_runtime::layers::api_response", "a payload");
+        tracing::trace!(target: "pollo_webhook", "a trace");
+        tracing::warn!(target: "hyper", "a warning");
+        tracing::error!(target: "lambda_runtime", "an error");
+    });
+    let text = log.text();
+    assert!(text.contains("an error") && text.lines().count() == 1, "{text}");
 }

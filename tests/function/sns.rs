@@ -85,13 +85,12 @@ async fn serve(mut stream: TcpStream, replies: Arc<[Reply]>, calls: Arc<Mutex<Ve
             calls.len()
         };
         let response = match replies[number.min(replies.len()) - 1] {
-            Reply::Accept => http(200, &accepted(&format!("message-{number}"))),
-            Reply::Http(status, body) => http(status, body),
-            Reply::Error(status, code, message) => http(status, &error(code, message)),
+            Reply::Accept => http(200, "", &accepted(&format!("message-{number}"))),
+            Reply::Http(status, body) => http(status, "", body),
+            Reply::Error(status, code, message) => http(status, "", &error(code, message)),
             Reply::RetryAfter(milliseconds) => {
-                let header = format!("\r\nx-amz-retry-after: {milliseconds}\r\nContent-Length");
-                let response = String::from_utf8(http(400, &error("Throttling", "rate exceeded"))).unwrap();
-                response.replacen("\r\nContent-Length", &header, 1).into_bytes()
+                let header = format!("x-amz-retry-after: {milliseconds}\r\n");
+                http(400, &header, &error("Throttling", "rate exceeded"))
             }
             Reply::Bytes(bytes) => bytes.to_vec(),
             Reply::CutShort(bytes) => return stream.write_all(bytes).await.unwrap(),
@@ -124,8 +123,8 @@ async fn read_call(stream: &mut TcpStream) -> Option<Call> {
     Some(Call { head, at: Instant::now(), form })
 }
 
-fn http(status: u16, body: &str) -> Vec<u8> {
-    format!("HTTP/1.1 {status} Status\r\nContent-Type: text/xml\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into()
+fn http(status: u16, header: &str, body: &str) -> Vec<u8> {
+    format!("HTTP/1.1 {status} Status\r\n{header}Content-Length: {}\r\n\r\n{body}", body.len()).into()
 }
 
 fn error(code: &str, message: &str) -> String {

@@ -1,10 +1,9 @@
-"""A deployed stack: emulators of its log and topic, and fakes of CloudFormation and of the function URL."""
+"""A deployed stack: an emulator of AWS, and HTTP doubles of the function URL and of other services."""
 
-import contextlib
 import importlib
-import io
 import json
 import os
+import re
 import sys
 import time
 import uuid
@@ -14,40 +13,61 @@ from xml.sax.saxutils import escape
 import boto3
 import botocore.loaders
 import pytest
+from click.testing import CliRunner
+from pytest_httpserver import HTTPServer
+from werkzeug import Response
 
-from local.emulators import CHECKOUT, KEY
-from operate import terminal
+from local.emulators import ADDRESS, CHECKOUT, KEY
 from operate.pollo import Webhook
-from tests.http_server import serving
 from tests.leaks import leaks
 
 OTHER_KEY = "YW5vdGhlciBrZXkgb2YgUG9sbG8ncw=="
-LOADER = botocore.loaders.create_loader()
+API_KEY = "pollo_api/key+of=the-operator"
 AWS_SECRET = "secret/of+the+operator"
+LOADER = botocore.loaders.create_loader()
+PUBLISHED = '{"messageId":"5b9f6a2e-0001"}'
 
 
 @pytest.fixture(scope="session")
-def moto(moto_url):
-    """The URL of an AWS emulator, and its clients."""
+def make_httpserver():
+    with HTTPServer(ADDRESS, threaded=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def aws(moto_url):
+    """The clients of an emulator of AWS."""
     session = boto3.Session(aws_access_key_id="local", aws_secret_access_key=AWS_SECRET, region_name="us-east-1")
-    return moto_url, [session.client(service, endpoint_url=moto_url) for service in ["sns", "sqs", "logs"]]
+    return {name: session.client(name, endpoint_url=moto_url) for name in ["sns", "sqs", "logs"]}
+
+
+class Double:
+    """A service at a path of the HTTP server. `respond` returns the response to a request."""
+
+    def __init__(self, httpserver, path, respond):
+        self.url, self.respond, self.requests = httpserver.url_for(path), respond, []
+        httpserver.expect_request(re.compile(f"{path}.*")).respond_with_handler(self.handle)
+
+    def handle(self, request):
+        request.get_data(parse_form_data=False)
+        self.requests.append(request)
+        return self.respond(request)
+
+    @property
+    def bodies(self):
+        return [request.get_data() for request in self.requests]
 
 
 class Stack:
-    def __init__(self, moto, function, cloudformation):
-        self.name = f"stack-{uuid.uuid4().hex}"
-        url, [self.sns, self.sqs, self.logs] = moto
-        self.topic = self.sns.create_topic(Name=self.name)["TopicArn"]
+    def __init__(self, aws, moto_url, double, function):
+        self.name, self.aws = f"stack-{uuid.uuid4().hex}", aws
+        self.topic = aws["sns"].create_topic(Name=self.name)["TopicArn"]
         self.group = f"/aws/lambda/{self.name}"
-        self.logs.create_log_group(logGroupName=self.group)
-        self.logs.create_log_stream(logGroupName=self.group, logStreamName="1")
-        self.outputs = {
-            "WebhookUrl": function.url,
-            "TopicArn": self.topic,
-            "FunctionName": self.name,
-            "LogGroupName": self.group,
-        }
-        cloudformation.respond = self.describe
+        aws["logs"].create_log_group(logGroupName=self.group)
+        aws["logs"].create_log_stream(logGroupName=self.group, logStreamName="1")
+        self.outputs = {"WebhookUrl": function.url, "TopicArn": self.topic}
+        self.outputs |= {"FunctionName": self.name, "LogGroupName": self.group}
+        cloudformation = double("/cloudformation", self.describe)
         self.environment = {
             "PATH": os.environ["PATH"],
             "AWS_ACCESS_KEY_ID": "local",
@@ -56,32 +76,30 @@ class Stack:
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_ENDPOINT_URL": url,
+            "AWS_ENDPOINT_URL": moto_url,
             "AWS_ENDPOINT_URL_CLOUDFORMATION": cloudformation.url,
             "STACK": self.name,
             "WEBHOOK_SECRET": KEY,
+            "POLLO_API_KEY": API_KEY,
         }
 
     def describe(self, request):
         """Responds as CloudFormation does to DescribeStacks."""
-        if f"StackName={self.name}".encode() not in request.body.split(b"&"):
+        if request.form["StackName"] != self.name:
             error = "<Code>ValidationError</Code><Message>Stack with id other does not exist</Message>"
-            return 400, f"<ErrorResponse><Error>{error}</Error></ErrorResponse>".encode()
+            return Response(f"<ErrorResponse><Error>{error}</Error></ErrorResponse>", 400)
         outputs = "".join(
             f"<member><OutputKey>{key}</OutputKey><OutputValue>{escape(value)}</OutputValue></member>"
             for key, value in self.outputs.items()
         )
         stack = f"<member><StackStatus>CREATE_COMPLETE</StackStatus><Outputs>{outputs}</Outputs></member>"
-        return 200, f"<R><DescribeStacksResult><Stacks>{stack}</Stacks></DescribeStacksResult></R>".encode()
+        return Response(f"<R><DescribeStacksResult><Stacks>{stack}</Stacks></DescribeStacksResult></R>")
 
     def has_logged(self, *lines, ago=60):
         """Writes lines to the log, one per millisecond, starting `ago` seconds before now."""
         start = int((time.time() - ago) * 1000)
-        events = [
-            {"timestamp": start + number, "message": line if isinstance(line, str) else json.dumps(line)}
-            for number, line in enumerate(lines)
-        ]
-        self.logs.put_log_events(logGroupName=self.group, logStreamName="1", logEvents=events)
+        events = [{"timestamp": start + number, "message": line} for number, line in enumerate(lines)]
+        self.aws["logs"].put_log_events(logGroupName=self.group, logStreamName="1", logEvents=events)
 
     def settings(self, **environment):
         """The environment of a command for this stack. `environment` overrides settings, and None removes one."""
@@ -92,55 +110,59 @@ class Stack:
         arguments = [sys.executable, "-m", f"operate.{command}"]
         return {"args": arguments, "cwd": CHECKOUT, "env": self.settings(**environment), "text": True}
 
-    def run(self, command, **environment):
+    def run(self, command, stdin="", **environment):
         """Runs a command of the package without a terminal. Returns its exit status and its output."""
-        printed = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
         with (
             mock.patch.dict(os.environ, self.settings(**environment), clear=True),
-            # The default session keeps the credentials and the region of an earlier run.
-            mock.patch("boto3.DEFAULT_SESSION", None),
             # Reusing the loader saves time: it reads the models of the services only once.
             mock.patch("botocore.session.create_loader", return_value=LOADER),
-            mock.patch("sys.stdin", io.StringIO()),
-            contextlib.redirect_stdout(printed),
-            contextlib.redirect_stderr(printed),
-            pytest.raises(SystemExit) as ended,
         ):
-            terminal.run(importlib.import_module(f"operate.{command}").main)
-        printed.seek(0)
-        text = printed.read()
-        status = ended.value.code
-        # Python prints a text status and exits with 1.
-        if isinstance(status, str):
-            text, status = f"{text}{status}\n", 1
-        assert_shows_no_secret_or_traceback(text)
-        return status, text
+            main = getattr(importlib.import_module(f"operate.{command}"), command)
+            ran = CliRunner().invoke(main, [], input=stdin)
+        assert ran.exception is None or isinstance(ran.exception, SystemExit), ran.exc_info
+        assert_is_clean(ran.output)
+        return ran.exit_code, ran.output
 
 
-def assert_shows_no_secret_or_traceback(printed):
+def assert_is_clean(printed):
+    """Asserts that a command has shown no secret, no traceback, and nothing that controls a terminal."""
     assert "Traceback" not in printed
-    secrets = {"WEBHOOK_SECRET": f"{KEY},{OTHER_KEY}", "AWS_SECRET_ACCESS_KEY": AWS_SECRET}
-    assert leaks(printed, secrets) == []
+    assert leaks(printed, {"WEBHOOK_SECRET": f"{KEY},{OTHER_KEY}", "AWS_SECRET_ACCESS_KEY": AWS_SECRET}) == []
+    assert API_KEY not in printed
+    assert printed.replace("\n", "").isprintable()
 
 
-def signature(key, headers, body):
-    return Webhook(body, key, headers["X-Webhook-Id"], headers["X-Webhook-Timestamp"]).headers()["X-Webhook-Signature"]
+def signature(key, request):
+    id, timestamp = request.headers["X-Webhook-Id"], request.headers["X-Webhook-Timestamp"]
+    return Webhook(request.get_data(), key, id, timestamp).headers()["X-Webhook-Signature"]
+
+
+def is_signed(request, key=KEY):
+    return request.headers["X-Webhook-Signature"] == signature(key, request)
 
 
 def verifies(request):
     """Responds as the function does: accepts a webhook that is signed with its key."""
-    if request.headers["X-Webhook-Signature"] != signature(KEY, request.headers, request.body):
-        return 401, b'{"error":"signature does not match"}'
-    return 200, b'{"messageId":"5b9f6a2e-0001"}'
+    return Response(PUBLISHED) if is_signed(request) else Response('{"error":"signature does not match"}', 401)
+
+
+def line(result, task_id="t1", status="succeed", webhook_id="msg_1", **fields):
+    """A log line of the function, with the relevant fields."""
+    known = {"result": result, "taskId": task_id, "status": status, "webhookId": webhook_id, **fields}
+    return json.dumps({name: value for name, value in known.items() if value is not None})
 
 
 @pytest.fixture
-def function():
-    with serving(verifies) as double:
-        yield double
+def double(httpserver):
+    """Starts a double at a path."""
+    return lambda path, respond: Double(httpserver, path, respond)
 
 
 @pytest.fixture
-def stack(moto, function):
-    with serving(None) as cloudformation:
-        yield Stack(moto, function, cloudformation)
+def function(double):
+    return double("/function", verifies)
+
+
+@pytest.fixture
+def stack(aws, moto_url, double, function):
+    return Stack(aws, moto_url, double, function)

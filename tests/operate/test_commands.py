@@ -1,124 +1,159 @@
-"""The common behaviour of `make replay` and `make smoke`: settings, the confirmation, and exit statuses."""
+"""What the commands have in common: settings, errors, the confirmation, signals and exit statuses."""
 
 import os
 import pty
 import signal
 import subprocess
-import threading
 
 import pytest
+from werkzeug import Response
 
-from tests.operate.conftest import KEY, assert_shows_no_secret_or_traceback
-from tests.operate.test_unpublished import line
+from tests.operate.conftest import KEY, assert_is_clean, line
+
+COMMANDS = ["smoke", "replay", "reconcile", "listen"]
+SENDING = ["smoke", "replay", "reconcile"]
+every_command = pytest.mark.parametrize("command", COMMANDS)
+DENIED = "<E><Error><Code>AccessDenied</Code><Message>operator\x9b31m is not authorized</Message></Error></E>"
 
 
 @pytest.fixture
 def stack(stack):
     """A stack with something to replay."""
-    stack.has_logged(line("not_published", body="{}"))
+    stack.has_logged(line("not_published", "動画", body="{}"))
     return stack
 
 
-@pytest.mark.parametrize("command", ["replay", "smoke"])
-def test_without_a_terminal_or_yes_nothing_is_sent(stack, function, command):
-    status, printed = stack.run(command)
-    assert "there is no terminal to ask on. Run it in one, or set YES=1." in printed
-    assert (status, function.requests) == (1, [])
+def finished(process, **options):
+    return subprocess.run(**process, **{"capture_output": True, "timeout": 60, **options}, check=False)
 
 
-@pytest.mark.parametrize(("typed", "sent"), [("y", 1), ("yes", 1), ("n", 0), ("", 0), ("\x04", 0)])
+@every_command
+def test_help_explains_the_command_and_its_settings(stack, command):
+    process = stack.process(command)
+    process["args"].append("--help")
+    printed = " ".join(finished(process).stdout.split())
+    assert f"make {command} STACK=pollo-webhook" in printed
+    assert "[env var: STACK]" in printed
+
+
+@every_command
+@pytest.mark.parametrize(
+    ("environment", "sentence"),
+    [
+        ({"STACK": "other"}, "There is no stack other in us-east-1; AWS_DEFAULT_REGION sets another region."),
+        ({"STACK": "other", "AWS_DEFAULT_REGION": None, "AWS_REGION": "eu-west-1"}, "no stack other in eu-west-1;"),
+        ({"STACK": "other", "AWS_REGION": "eu-west-1"}, "no stack other in us-east-1;"),
+        ({"AWS_DEFAULT_REGION": None}, "No AWS region is set: set AWS_DEFAULT_REGION"),
+        ({"AWS_SECRET_ACCESS_KEY": None}, "AWS: Partial credentials found in env, missing: AWS_SECRET"),
+        ({"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}, "AWS: Unable to locate credentials"),
+        ({"AWS_PROFILE": "other"}, "AWS: The config profile (other) could not be found"),
+        ({"AWS_ENDPOINT_URL_CLOUDFORMATION": "http://127.0.0.1:1"}, "AWS cannot be reached: "),
+        (
+            {"AWS_ENDPOINT_URL_CLOUDFORMATION": "DENIED"},
+            "calling the DescribeStacks operation: operator\\x9b31m is not",
+        ),
+        ({"STACK": "incomplete"}, "(CREATE_COMPLETE) has no output WebhookUrl: it is not a deployed pollo-webhook."),
+    ],
+)
+def test_a_stack_that_cannot_be_read_is_reported_in_one_line(stack, function, double, command, environment, sentence):
+    if environment.get("STACK") == "incomplete":
+        del stack.outputs["WebhookUrl"]
+        environment = {}
+    denied = double("/denied", lambda _: Response(DENIED, 403)).url
+    settings = {name: denied if value == "DENIED" else value for name, value in environment.items()}
+    status, printed = stack.run(command, YES="1", **settings)
+    assert sentence in printed
+    assert (status, len(printed.splitlines()), function.requests) == (1, 1, [])
+
+
+@pytest.mark.parametrize(
+    ("commands", "environment", "sentence"),
+    [
+        (["replay", "reconcile", "listen"], {"STACK": None}, "STACK is not set: make {} STACK=pollo-webhook"),
+        (SENDING, {"WEBHOOK_SECRET": ""}, "WEBHOOK_SECRET is not set; expected the Base64 key from Pollo's"),
+        (SENDING, {"WEBHOOK_SECRET": "a!bc"}, "WEBHOOK_SECRET: key 1 is not Base64; expected the Base64 key"),
+        (SENDING, {"WEBHOOK_SECRET": f"{KEY},"}, "WEBHOOK_SECRET: key 2 is empty; expected the Base64 key"),
+        (SENDING, {"YES": "perhaps"}, "'perhaps' is not a valid boolean"),
+        (SENDING, {"URL": "example.com"}, "(env var: 'URL'): this is not an http or https URL."),
+        (["replay", "reconcile"], {"SINCE": "6"}, "'6' is not a time; expected minutes, hours or days ago: 30m"),
+        (["replay", "reconcile"], {"SINCE": "6h\n"}, "'6h\\n' is not a time"),
+        (["replay", "reconcile"], {"UNTIL": "0h"}, "'0h' is not a time"),
+        (["reconcile"], {"TASKS": "no-such-file"}, "'no-such-file': No such file or directory"),
+        (["reconcile"], {"POLLO_API_KEY": None}, "POLLO_API_KEY is not set to a key of Pollo's API."),
+        (["reconcile"], {"POLLO_API_KEY": "a\nb"}, "POLLO_API_KEY is not set to a key of Pollo's API."),
+        (["reconcile"], {"POLLO_API_URL": "http://127.0.0.1@pollo.ai/api/platform"}, "this is not an https URL."),
+        (["listen"], {"FILTER": "{'status': 1}"}, "is not a filter policy; expected a JSON object with a list for"),
+        (["listen"], {"FILTER": '["failed"]'}, "is not a filter policy"),
+        (["listen"], {"FILTER": '{"status":"failed"}'}, "is not a filter policy"),
+        (["listen"], {"FILTER": '{"status":[]}'}, "is not a filter policy"),
+        (["listen"], {"FORWARD": "file:///etc/passwd"}, "this is not an http or https URL."),
+        (["listen"], {"SAVE": "/dev/null/a"}, "'/dev/null/a' is not a folder: Not a directory."),
+    ],
+)
+def test_an_invalid_setting_exits_with_2_before_anything_happens(stack, double, commands, environment, sentence):
+    cloudformation = double("/broken", lambda _: Response("", 500))
+    for command in commands:
+        settings = {"YES": "1", "AWS_ENDPOINT_URL_CLOUDFORMATION": cloudformation.url, **environment}
+        status, printed = stack.run(command, **settings)
+        assert sentence.format(command) in printed
+        assert (status, cloudformation.requests) == (2, [])
+
+
+def test_empty_variables_are_not_set(stack, function):
+    assert stack.run("replay", YES="1", **dict.fromkeys(["SINCE", "UNTIL", "DRY", "URL"], ""))[0] == 0
+    assert len(function.requests) == 1
+
+
+def test_without_a_terminal_or_yes_nothing_is_sent(stack, function):
+    for command in ["smoke", "replay"]:
+        status, printed = stack.run(command, YES="0", stdin="y\n")
+        assert "Nothing was sent: there is no terminal to ask on. Run it in one, or set YES=1." in printed
+        assert (status, function.requests) == (1, [])
+
+
+@pytest.mark.parametrize(("typed", "sent"), [("y", 1), ("n", 0), ("", 0), ("\x04", 0)])
 def test_on_a_terminal_it_asks_before_it_sends(stack, function, typed, sent):
     ours, theirs = pty.openpty()
     os.write(ours, f"{typed}\n".encode())
-    ran = subprocess.run(**stack.process("replay"), stdin=theirs, capture_output=True, timeout=60, check=False)
+    ran = finished(stack.process("replay"), stdin=theirs)
     os.close(ours)
     os.close(theirs)
-    assert f"Send 1 of 1 to {function.url}? [y/N] " in ran.stdout
-    assert ("Nothing was sent." in ran.stderr) == (not sent)
+    assert f"Send 1 of 1 to {function.url}? [y/N]: " in ran.stdout
+    assert_is_clean(ran.stderr)
     assert (len(function.requests), ran.returncode) == (sent, 0 if sent else 1)
 
 
-@pytest.mark.parametrize("command", ["listen", "replay", "smoke"])
-def test_an_interrupt_during_the_imports_leaves_no_traceback(stack, tmp_path, command):
+@every_command
+def test_an_interrupt_while_boto3_is_imported_leaves_no_traceback(stack, tmp_path, command):
     (tmp_path / "boto3.py").write_text("import time\nprint('importing', flush=True)\ntime.sleep(60)\n")
     process = subprocess.Popen(
         **stack.process(command, PYTHONPATH=str(tmp_path)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     assert process.stdout.readline() == "importing\n"
     process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=60)[0] == ""
-    assert process.returncode == -signal.SIGINT
+    assert process.communicate(timeout=60)[0] == "\nAborted!\n"
+    assert process.returncode == 1
 
 
-def test_an_interrupt_prints_interrupted_and_exits_with_130(stack, function):
-    asked, finished = threading.Event(), threading.Event()
-
-    def hang(_):
-        asked.set()
-        finished.wait(60)
-        return 503, b""
-
-    function.respond = hang
-    process = subprocess.Popen(
-        **stack.process("replay", YES="1"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    assert asked.wait(60)
-    process.send_signal(signal.SIGINT)
-    printed, _ = process.communicate(timeout=60)
-    finished.set()
-    assert_shows_no_secret_or_traceback(printed)
-    assert printed.endswith("\nInterrupted.\n")
-    assert process.returncode == 130
+@every_command
+def test_without_packages_the_error_says_how_to_install_them(stack, tmp_path, command):
+    (tmp_path / "boto3.py").write_text("raise ImportError\n")
+    without_boto3, without_packages = stack.process(command, PYTHONPATH=str(tmp_path)), stack.process(command)
+    without_packages["args"].insert(1, "-S")
+    for process, package in [(without_boto3, "boto3"), (without_packages, "click")]:
+        ran = finished(process)
+        assert ran.stderr == f"{package} is missing: run this through make, which installs it\n"
+        assert ran.returncode == 1
 
 
 def test_a_closed_pipe_ends_it_without_a_message(stack):
     reading, writing = os.pipe()
     os.close(reading)
-    ran = subprocess.run(
-        **stack.process("replay", DRY="1"), stdout=writing, stderr=subprocess.PIPE, timeout=60, check=False
-    )
+    process = {"capture_output": False, "stdout": writing, "stderr": subprocess.PIPE}
+    ran = finished(stack.process("replay", DRY="1"), **process)
     os.close(writing)
     assert (ran.returncode, ran.stderr) == (1, "")
 
 
-@pytest.mark.parametrize(
-    ("command", "environment", "sentence"),
-    [
-        ("smoke", {"STACK": None}, "Neither STACK nor URL is set: make smoke STACK=pollo-webhook, or URL=https://…"),
-        ("smoke", {"STACK": None, "URL": "http://127.0.0.1:1/"}, "http://127.0.0.1:1/ cannot be reached: "),
-        ("smoke", {"WEBHOOK_SECRET": ""}, "WEBHOOK_SECRET is not set; expected the Base64 key"),
-        ("replay", {"STACK": None}, "STACK is not set: make replay STACK=pollo-webhook"),
-        ("replay", {"STACK": "other"}, "There is no stack other in us-east-1; AWS_DEFAULT_REGION sets another region."),
-        ("replay", {"WEBHOOK_SECRET": None}, "WEBHOOK_SECRET is not set; expected the Base64 key"),
-        ("replay", {"WEBHOOK_SECRET": "a!bc"}, "WEBHOOK_SECRET: key 1 is not Base64; expected the Base64 key"),
-        ("replay", {"WEBHOOK_SECRET": f"{KEY},"}, "WEBHOOK_SECRET: key 2 is empty; expected the Base64 key"),
-        (
-            "replay",
-            {"SINCE": "6"},
-            "SINCE='6' is not a time; expected a number of minutes, hours or days: 30m, 6h, 3d.",
-        ),
-        ("replay", {"SINCE": "0h"}, "SINCE='0h' is not a time"),
-        ("replay", {"SINCE": "6h\n"}, "SINCE='6h\\n' is not a time"),
-        ("replay", {"YES": "y"}, "YES='y' is not a switch; expected YES=1 or nothing."),
-        ("replay", {"DRY": "true"}, "DRY='true' is not a switch; expected DRY=1 or nothing."),
-        ("replay", {"URL": "example.com"}, "URL is not an http or https URL"),
-        ("replay", {"AWS_DEFAULT_REGION": None}, "No AWS region is set: set AWS_DEFAULT_REGION"),
-        ("replay", {"AWS_SECRET_ACCESS_KEY": None}, "There are no usable AWS credentials: "),
-        ("replay", {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}, "There are no usable AWS credentials: "),
-        ("replay", {"AWS_PROFILE": "other"}, "There are no usable AWS credentials: "),
-        ("replay", {"AWS_ENDPOINT_URL_CLOUDFORMATION": "http://127.0.0.1:1"}, "AWS cannot be reached: "),
-    ],
-)
-def test_an_invalid_setting_is_reported_in_one_sentence(stack, function, command, environment, sentence):
-    status, printed = stack.run(command, **{"YES": "1", **environment})
-    assert sentence in printed.splitlines()[-1]
-    assert command == "smoke" or len(printed.splitlines()) == 1
-    assert (status, function.requests) == (1, [])
-
-
-def test_without_boto3_the_error_says_how_to_install_it(stack):
-    command = stack.process("replay")
-    # -S hides installed packages.
-    command["args"].insert(1, "-S")
-    ran = subprocess.run(**command, capture_output=True, timeout=60, check=False)
-    assert (ran.returncode, ran.stderr) == (1, "boto3 is missing: run this through make, which installs it\n")
+def test_text_that_the_locale_cannot_show_is_escaped(stack):
+    assert r"\u52d5\u753b" in finished(stack.process("replay", DRY="1", PYTHONIOENCODING="latin-1")).stdout

@@ -1,19 +1,21 @@
 """`make replay`, with a log as the function writes it."""
 
+import hashlib
+import json
 import re
-import subprocess
 import time
 
 import pytest
+from werkzeug import Response
 
-from operate import log
-from operate.terminal import Failure
-from tests.http_server import serving
-from tests.operate.conftest import KEY, OTHER_KEY, signature, verifies
-from tests.operate.test_unpublished import line
+from operate.log import PATTERN, unpublished
+from tests.operate.conftest import KEY, OTHER_KEY, PUBLISHED, is_signed, line, verifies
 
 VIDEO = '{"taskId":"t1","status":"succeed",\r\n "generations":[{"url":"https:\\/\\/a/ü"}], "n":1.50}\n'
 UTC = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
+REPLAYED = ["not_published", "timestamp_outside_tolerance", "timestamp_unreadable", "not_an_outcome", "too_large"]
+OTHERS = ["signature_mismatch", "header_missing", "header_unreadable", "method_not_allowed", "not_configured", "panic"]
+HOUR, DAY = 3600, 86_400
 
 
 def shown(printed):
@@ -22,190 +24,243 @@ def shown(printed):
     return [re.split(" {2,}", re.sub(f" *{UTC}  {UTC}", "", row)) for row in rows]
 
 
+def tasks(printed):
+    return [row[0] for row in shown(printed)[1:]]
+
+
+def failed(task_id="t1", body=VIDEO, result="not_published", **fields):
+    """A line of an authentic webhook that was not published, with the digest of its body."""
+    return line(result, task_id, body=body, bodySha256=hashlib.sha256(body.encode()).hexdigest(), **fields)
+
+
+def ago(seconds):
+    return str(int(time.time() - seconds))
+
+
 def test_an_unpublished_outcome_is_sent_unchanged_with_a_new_signature(stack, function):
-    stack.has_logged(*[line("not_published", body=VIDEO, webhook_id="msg_2abc", code="InternalError")] * 11)
-    status, printed = stack.run("replay", YES="1")
-    assert shown(printed)[1:] == [["t1", "succeed", "not_published (InternalError)", "11"]]
+    stack.has_logged(failed(webhook_id="msg_2abc", webhookTimestamp=ago(3 * HOUR)), ago=3 * HOUR)
+    stack.has_logged(*[failed(webhook_id="msg_2abc", code="InternalError", webhookTimestamp=ago(2 * HOUR))] * 10)
+    status, printed = stack.run("replay", YES="1", WEBHOOK_SECRET=f"{KEY}\n{OTHER_KEY}")
+    assert shown(printed)[1:] == [["t1", "succeed", "not_published (InternalError)", "11", "2h"]]
     assert "\nt1  succeed  published, message id 5b9f6a2e-0001\n" in printed
-    assert printed.endswith("Published 1 of 1.\n")
-    assert status == 0
+    assert (status, printed.splitlines()[-1]) == (0, "Published 1 of 1.")
+    [tries] = re.findall(f" 2h +({UTC})  ({UTC})", printed)
+    for text, seconds in zip(tries, [3 * HOUR, 60], strict=True):
+        assert text in [time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(time.time() - seconds - n)) for n in range(60)]
     [request] = function.requests
-    assert request.body == VIDEO.encode()
-    assert request.headers["X-Webhook-Id"] == "msg_2abc"
+    assert function.bodies == [VIDEO.encode()]
+    assert (request.headers["X-Webhook-Id"], request.headers["Content-Type"]) == (
+        "msg_2abc",
+        "application/octet-stream",
+    )
     assert abs(int(request.headers["X-Webhook-Timestamp"]) - time.time()) < 60
-    assert request.headers["X-Webhook-Signature"] == signature(KEY, request.headers, request.body)
-    assert request.headers["Content-Type"] == "application/octet-stream"
+    assert is_signed(request)
 
 
-def test_only_unpublished_outcomes_are_replayed_and_the_oldest_first(stack, function):
+def test_only_unpublished_outcomes_are_replayed_and_the_oldest_first(stack, function, double):
     stack.has_logged(
-        line("not_published", "t1", body="1"),
-        line("timestamp_outside_tolerance", "t2", body="2"),
-        line("timestamp_unreadable", "t3", "failed", body="3"),
+        failed("t1", "1"),
+        *[failed(f"t-{result}", f"{number}", result) for number, result in enumerate(REPLAYED)],
+        *[failed(f"t-{result}", "other", result) for result in OTHERS],
         "START RequestId: 8f0f2f86-6c1f-4b8e-9d3f-4b3f2c1d0e9a Version: $LATEST",
+        '{"result":"not_published","taskId":"cut off in the mid',
+        '["not_published"]',
         line("not_an_outcome", None, None, "msg_4", bodyBase64="/w=="),
-        line("signature_mismatch", "t5", body="5"),
-        line("not_published", "smoke-1", body="6"),
+        failed("smoke-1"),
         line("published", "t1"),
     )
-    status, printed = stack.run("replay", YES="1")
+    other = double("/other", verifies)
+    status, printed = stack.run("replay", YES="1", URL=f"{other.url}?a=b")
     assert shown(printed) == [
-        ["TASK", "STATUS", "REASON", "TRIES", "FIRST TRY (UTC)", "LAST TRY (UTC)"],
-        ["t2", "succeed", "timestamp_outside_tolerance", "1"],
-        ["t3", "failed", "timestamp_unreadable", "1"],
-        ["webhook msg_4", "-", "not_an_outcome", "1"],
+        ["TASK", "STATUS", "REASON", "TRIES", "AGE", "FIRST TRY (UTC)", "LAST TRY (UTC)"],
+        *[[f"t-{result}", "succeed", result, "1", "-"] for result in REPLAYED],
+        ["webhook msg_4", "-", "not_an_outcome", "1", "-"],
     ]
-    assert [request.body for request in function.requests] == [b"2", b"3", b"\xff"]
-    assert (status, printed.splitlines()[-1]) == (0, "Published 3 of 3.")
-
-
-def test_dry_sends_nothing_and_needs_no_key(stack, function):
-    stack.has_logged(line("not_published", body=VIDEO))
-    status, printed = stack.run("replay", DRY="1", WEBHOOK_SECRET=None)
-    assert shown(printed)[1:] == [["t1", "succeed", "not_published", "1"]]
-    assert (status, function.requests) == (0, [])
-
-
-def test_the_table_shows_the_first_and_last_try_in_utc(stack):
-    stack.has_logged(line("not_published", body=VIDEO), ago=7200)
-    stack.has_logged(line("not_published", body=VIDEO), ago=3600)
-    ran = subprocess.run(
-        **stack.process("replay", DRY="1", TZ="Asia/Tokyo"), capture_output=True, timeout=60, check=True
-    )
-    [tries] = re.findall(f" 2 +({UTC})  ({UTC})", ran.stdout)
-    for text, ago in zip(tries, [7200, 3600], strict=True):
-        assert text in [time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(time.time() - ago - late)) for late in range(60)]
-
-
-def test_nothing_to_replay_exits_with_0(stack, function):
-    stack.has_logged(line("not_published", body=VIDEO), line("published"))
-    status, printed = stack.run("replay")
-    assert "Nothing to replay" in printed
-    assert (status, function.requests) == (0, [])
-
-
-@pytest.mark.parametrize(("since", "found"), [("30m", 0), ("2h", 1), ("1d", 1), (None, 1)])
-def test_since_limits_how_far_back_the_log_is_read(stack, since, found):
-    stack.has_logged(line("not_published", body=VIDEO), ago=3600)
-    _, printed = stack.run("replay", DRY="1", SINCE=since)
-    assert len(shown(printed)[1:]) == found
-
-
-def test_every_page_of_the_log_is_read(stack):
-    others = [line("published", f"other-{number}") for number in range(10_000)]
-    stack.has_logged(line("not_published", "t1"), *others, line("published", "t1"), line("not_published", "t2"))
-    _, printed = stack.run("replay", DRY="1")
-    assert [row[0] for row in shown(printed)[1:]] == ["t2"]
-
-
-def test_reading_the_log_has_a_time_limit(stack, monkeypatch):
-    monkeypatch.setattr(log, "READING_SECONDS", -1)
-    for name, value in stack.environment.items():
-        monkeypatch.setenv(name, value)
-    with pytest.raises(Failure, match="set a shorter SINCE"):
-        list(log.read_log(stack.group, 0))
-
-
-def test_replay_signs_with_the_first_key(stack, function):
-    stack.has_logged(line("not_published", body=VIDEO))
-    assert stack.run("replay", YES="1", WEBHOOK_SECRET=f"{KEY}\n{OTHER_KEY}")[0] == 0
-    status, printed = stack.run("replay", YES="1", WEBHOOK_SECRET=f"{OTHER_KEY},{KEY}")
-    assert "401" in printed
-    assert status == 1
-
-
-def test_url_replaces_the_url_of_the_stack(stack, function):
-    stack.has_logged(line("not_published", body=VIDEO))
-    with serving(verifies) as other:
-        assert stack.run("replay", YES="1", URL=f"{other.url}stage?a=b")[0] == 0
-        assert ([request.path for request in other.requests], function.requests) == (["/stage?a=b"], [])
-
-
-@pytest.mark.parametrize("webhook_id", [None, "é", "a\nb"])
-def test_a_webhook_id_that_is_no_valid_header_is_replaced(stack, function, webhook_id):
-    stack.has_logged(line("not_published", body=VIDEO, webhook_id=webhook_id))
-    assert stack.run("replay", YES="1")[0] == 0
-    assert re.fullmatch(r"msg_\d+", function.requests[0].headers["X-Webhook-Id"])
-
-
-def test_a_rejected_outcome_is_reported_and_the_others_are_sent(stack, function):
-    stack.has_logged(
-        line("not_an_outcome", "t1", "paused", body="[]"),
-        line("not_published", "t2", body=VIDEO),
-    )
-    rejected = 422, b'{"error":"not a task outcome: status is neither succeed nor failed"}'
-    function.respond = lambda request: rejected if request.body == b"[]" else verifies(request)
-    status, printed = stack.run("replay", YES="1")
-    assert '\nt1  paused  not published: 422 {"error":"not a task outcome' in printed
-    assert "The deployed function does not accept it as a task outcome." in printed
-    assert "\nt2  succeed  published" in printed
-    assert (status, printed.splitlines()[-1]) == (1, "Published 1 of 2.")
+    assert (other.bodies, function.bodies) == ([b"0", b"1", b"2", b"3", b"4", b"\xff"], [])
+    assert (status, printed.splitlines()[-1]) == (0, "Published 6 of 6.")
+    assert re.findall(r'\$\.result = "(\w+)"', PATTERN) == ["published", *REPLAYED]
+    # The limit of CloudWatch.
+    assert len(PATTERN) <= 1024
 
 
 @pytest.mark.parametrize(
-    ("status", "sent"),
-    [(401, 1), (403, 1), (404, 1), (429, 3), (500, 3), (502, 3), (503, 3), (422, 5), (200, 5), (302, 5)],
+    ("settings", "failed_ago", "published_ago", "found"),
+    [
+        ({}, HOUR, None, ["t1"]),
+        ({"SINCE": "30m"}, HOUR, None, []),
+        ({"SINCE": "2h"}, HOUR, None, ["t1"]),
+        ({"UNTIL": "30m"}, HOUR, None, ["t1"]),
+        ({"UNTIL": "2h"}, HOUR, None, []),
+        ({}, HOUR, HOUR + 60, []),
+        ({"UNTIL": "30m"}, HOUR, 60, []),
+        ({"SINCE": "30m"}, 600, 13 * DAY, []),
+    ],
 )
-def test_failures_with_a_common_cause_stop_the_replay(stack, function, status, sent):
-    stack.has_logged(*[line("not_published", f"t{number}", body=VIDEO) for number in range(5)])
-    function.respond = lambda _: (status, b"")
-    ended, printed = stack.run("replay", YES="1")
-    assert printed.count(f"not published: {status}") == len(function.requests) == sent
-    assert (f"Stopped: {5 - sent} more were not sent" in printed) == (sent < 5)
-    assert (ended, printed.splitlines()[-1]) == (1, "Published 0 of 5.")
+def test_it_lists_what_failed_in_the_window_and_was_never_published(
+    stack, function, settings, failed_ago, published_ago, found
+):
+    if published_ago:
+        stack.has_logged(line("published", webhook_id="msg_2"), line("published", status="failed"), ago=published_ago)
+    stack.has_logged(failed(), ago=failed_ago)
+    status, printed = stack.run("replay", DRY="1", WEBHOOK_SECRET=None, **settings)
+    assert ("Nothing to replay" in printed) == (not found)
+    assert (tasks(printed), status, function.requests) == (found, 0, [])
 
 
-def test_failures_that_are_not_consecutive_do_not_stop_the_replay(stack, function):
-    stack.has_logged(*[line("not_published", f"t{number}", body=VIDEO) for number in range(6)])
-    responses = iter([503, 503, 200, 503, 503, 200])
-    function.respond = lambda _: (next(responses), b'{"messageId":"5b9f6a2e-0001"}')
-    assert stack.run("replay", YES="1")[1].splitlines()[-1] == "Published 2 of 6."
-
-
-def test_an_outcome_without_a_logged_body_is_listed_but_not_sent(stack, function):
-    stack.has_logged(line("too_large", "t1"), line("not_published", "t2", body=VIDEO))
+@pytest.mark.parametrize("timestamp", [ago(80 * HOUR), f"{ago(80 * HOUR)}000", "2026-01-01T00:00:00Z"])
+def test_a_webhook_that_was_signed_before_since_is_listed_but_not_sent(stack, function, timestamp):
+    stack.has_logged(failed(webhookTimestamp=timestamp), failed("t2", "{}", webhookTimestamp=ago(120)))
     status, printed = stack.run("replay", YES="1")
-    assert [row[0] for row in shown(printed)[1:]] == ["t1", "t2"]
-    assert (
-        "The log has no body of t1, because it keeps none over 262,144 bytes. This cannot be replayed: ask" in printed
-    )
-    assert len(function.requests) == 1
-    assert (status, printed.splitlines()[-1]) == (1, "Published 1 of 2.")
+    assert tasks(printed) == ["t1", "t2"]
+    assert "t1 is not sent: signed before SINCE. Perhaps somebody sends a captured webhook again." in printed
+    assert re.search(r"t1 .*  (80h|\d{4}h)  ", printed)
+    assert (function.bodies, status, printed.splitlines()[-1]) == ([b"{}"], 0, "Published 1 of 1.")
+    # A retry with a new signature counts from the new one.
+    stack.has_logged(failed(webhookTimestamp=ago(90)))
+    assert stack.run("replay", YES="1")[1].endswith("Published 2 of 2.\n")
 
 
-def test_control_characters_in_a_task_id_are_escaped(stack):
-    stack.has_logged(line("not_an_outcome", "t\x1b[31m1", "\x07", body="{}"))
-    _, printed = stack.run("replay", DRY="1")
-    assert shown(printed)[1][:2] == [r"'t\x1b[31m1'", r"'\x07'"]
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        (
+            {"body": VIDEO.replace("https", "*****"), "bodySha256": "0"},
+            "the body in the log is not as Pollo signed it.",
+        ),
+        # A line of version 0.2.
+        ({"body": VIDEO.replace("https", "*****")}, "the body in the log is not as Pollo signed it."),
+        ({"bodyBytes": 40_000}, "the log keeps no body over 30,000 bytes."),
+        ({"bodyBase64": "bm90%IHRoZQ=="}, "the log keeps no body"),
+        ({"body": "\ud800"}, "the log keeps no body"),
+        ({"body": 2}, "the log keeps no body"),
+    ],
+)
+def test_only_a_body_that_is_as_pollo_signed_it_is_sent(stack, function, fields, reason):
+    stack.has_logged(line("not_published", **fields), failed("t2", "{}"))
+    status, printed = stack.run("replay", YES="1")
+    assert f"\nt1 is not sent: {reason}" in printed
+    assert printed.splitlines()[-1] == "Published 1 of 2."
+    assert (status, function.bodies) == (1, [b"{}"])
+    # A line of version 0.2 without a digest.
+    stack.has_logged(line("not_published", webhook_id="msg_3", body=VIDEO))
+    assert (stack.run("replay", YES="1")[0], function.bodies[1:]) == (0, [VIDEO.encode(), b"{}"])
+    assert function.requests[1].headers["X-Webhook-Id"] == "msg_3"
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:1/", "http://127.0.0.1:99999/", "http://[::1/", "http://a..b/"])
-def test_an_unreachable_url_is_reported(stack, url):
-    stack.has_logged(line("not_published", body=VIDEO))
-    status, printed = stack.run("replay", YES="1", URL=url)
-    assert f"t1  succeed  {url} cannot be reached: " in printed
-    assert (status, printed.splitlines()[-1]) == (1, "Published 0 of 1.")
+@pytest.fixture
+def cloudwatch(double, stack):
+    """Starts a double of CloudWatch with `pages` by token: lines, and the next token."""
+
+    def start(pages, respond=lambda asked: None):
+        def page(request):
+            asked = json.loads(request.get_data())
+            lines, token = pages.get(asked.get("nextToken"), ([], f"{time.time_ns()}"))
+            events = [{"timestamp": int(time.time() * 1000) - 60_000, "message": line} for line in lines]
+            return respond(asked) or Response(json.dumps({"events": events, **({"nextToken": token} if token else {})}))
+
+        logs = double("/logs", page)
+        stack.environment["AWS_ENDPOINT_URL_CLOUDWATCH_LOGS"] = logs.url
+        return logs
+
+    return start
+
+
+def rejects(code):
+    return Response(f'{{"__type":"{code}","message":"User: \\u001b[31moperator"}}', 400)
+
+
+def test_all_pages_of_the_log_are_read_unmasked(stack, function, cloudwatch):
+    pages = {None: ([failed()], "a"), "a": ([], "b"), "b": ([failed("t2")], None)}
+    cloudwatch(pages, lambda asked: None if asked["unmask"] else Response("", 400))
+    status, printed = stack.run("replay", YES="1")
+    assert (tasks(printed), len(function.requests), status) == (["t1", "t2"], 2, 0)
+
+
+def test_without_the_permission_to_unmask_it_says_so_and_sends_what_is_intact(stack, function, cloudwatch):
+    pages = {None: ([failed(), line("not_published", "t2", body="***", bodySha256="0")], None)}
+    cloudwatch(pages, lambda asked: rejects("AccessDeniedException") if asked.get("unmask") else None)
+    status, printed = stack.run("replay", YES="1")
+    assert printed.count("The AWS credentials lack logs:Unmask") == 1
+    assert (function.bodies, status) == ([VIDEO.encode()], 1)
+
+
+@pytest.mark.parametrize(("token", "limit"), [("a", 60), (None, 0.5)])
+def test_of_a_log_that_cannot_be_read_to_its_end_what_was_read_is_offered(
+    stack, function, cloudwatch, monkeypatch, token, limit
+):
+    monkeypatch.setattr("operate.aws.READING_SECONDS", limit)
+    # CloudWatch returns the same token again, or more pages than can be read.
+    logs = cloudwatch({None: ([failed()], "a")} | ({"a": ([], "a")} if token else {}))
+    status, printed = stack.run("replay", YES="1")
+    assert len(logs.requests) == 6 or not token
+    assert re.search(f"The log from {UTC} to {UTC} UTC was not read: there is too much of it, or CloudWatch", printed)
+    assert "Not all published outcomes were read: if the list contains one, sending publishes it a second" in printed
+    assert (function.bodies, status) == ([VIDEO.encode()], 1)
 
 
 @pytest.mark.parametrize(
     ("code", "sentence"),
     [
-        ("AccessDeniedException", "The AWS credentials lack a permission for FilterLogEvents: User: operator is not"),
-        ("ExpiredTokenException", "AWS rejects the credentials (ExpiredTokenException): User: operator is not"),
+        ("AccessDeniedException", "calling the FilterLogEvents operation: User: \\x1b[31moperator"),
         ("ResourceNotFoundException", "There is no log group /aws/lambda/"),
-        ("LimitExceededException", "AWS reports an error: An error occurred (LimitExceededException)"),
     ],
 )
-def test_a_log_that_cannot_be_read_is_reported(stack, function, code, sentence):
-    rejected = f'{{"__type":"{code}","message":"User: operator is not authorized to perform: logs:FilterLogEvents"}}'
-    with serving(lambda _: (400, rejected.encode())) as logs:
-        status, printed = stack.run("replay", YES="1", AWS_ENDPOINT_URL_CLOUDWATCH_LOGS=logs.url)
-    assert sentence in printed
+def test_a_log_that_cannot_be_read_is_reported(stack, function, cloudwatch, code, sentence):
+    cloudwatch({}, lambda _: rejects(code))
+    status, printed = stack.run("replay", YES="1")
+    assert sentence in printed.splitlines()[-1]
     assert (status, function.requests) == (1, [])
 
 
-def test_a_stack_that_is_not_pollo_webhook_is_reported(stack):
-    del stack.outputs["WebhookUrl"]
-    status, printed = stack.run("replay", YES="1")
-    assert "(CREATE_COMPLETE) has no output WebhookUrl: it is not a deployed pollo-webhook." in printed
-    assert status == 1
+@pytest.mark.parametrize("webhook_id", [None, "é", "a\nb"])
+def test_a_webhook_id_that_is_no_valid_header_is_replaced(stack, function, webhook_id):
+    stack.has_logged(failed(webhook_id=webhook_id))
+    assert stack.run("replay", YES="1")[0] == 0
+    assert re.fullmatch(r"msg_\d+", function.requests[0].headers["X-Webhook-Id"])
+
+
+@pytest.mark.parametrize(
+    ("statuses", "sent", "published"),
+    [
+        *[([status] * 5, 1, 0) for status in [401, 403, 404]],
+        *[([status] * 5, 3, 0) for status in [429, 500, 502, 503]],
+        ([422, 302, 200, 422, 200], 5, 2),
+        ([503, 503, 200, 503, 503], 5, 1),
+    ],
+)
+def test_failures_with_a_common_cause_stop_the_replay(stack, function, statuses, sent, published):
+    stack.has_logged(*[failed(f"t{number}") for number in range(5)])
+    responses = iter(statuses)
+    function.respond = lambda _: Response(PUBLISHED, next(responses))
+    ended, printed = stack.run("replay", YES="1")
+    assert (len(function.requests), printed.count(" not published: ")) == (sent, sent - published)
+    assert (f"Stopped: {5 - sent} more were not sent" in printed) == (sent < 5)
+    assert (ended, printed.splitlines()[-1]) == (1, f"Published {published} of 5.")
+
+
+def test_control_characters_are_escaped(stack, function):
+    stack.has_logged(line("not_an_outcome", "t\x1b[31m1\n", "\x07", body="{}", code="\x9b"))
+    function.respond = lambda _: Response("\x1b[31m\n" + "x" * 20_000, 502)
+    printed = stack.run("replay", YES="1")[1]
+    assert shown(printed)[1][:3] == [r"t\x1b[31m1\n", r"\x07", r"not_an_outcome (\x9b)"]
+    assert r"not published: 502 \x1b[31m\nxxx" in printed
+    assert len(printed) < 2_000
+
+
+def listed(*lines):
+    return unpublished(enumerate(lines), 0, 1)[0]
+
+
+@pytest.mark.parametrize("body", ["", "[]", "\ufeff{}", ' {"taskId": "é \\u00e9 \\\\ \\" 😀 \u2028", "n": 1.50e+1 }\n'])
+def test_a_text_body_is_kept_byte_for_byte(body):
+    assert [outcome.body for outcome in listed(failed(body=body))] == [body.encode()]
+
+
+@pytest.mark.parametrize(("task_id", "status"), [(None, None), ("t1", None), (None, "succeed"), ("", "succeed")])
+def test_outcomes_without_a_task_id_or_status_are_distinguished_by_their_bodies_or_webhook_ids(task_id, status):
+    for tries in [
+        [line("not_an_outcome", task_id, status, f"msg_{body}", body=body) for body in "121"],
+        [line("not_an_outcome", task_id, status, f"msg_{id}", bodyBytes=40_000) for id in "121"],
+    ]:
+        assert [outcome.tries for outcome in listed(*tries)] == [2, 1]
+        assert [outcome.tries for outcome in listed(*tries, line("published", "t1", "succeed", "msg_1"))] == [1]

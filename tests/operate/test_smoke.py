@@ -1,142 +1,190 @@
-"""`make smoke`, with a fake function URL."""
+"""`make smoke`, with a double of the function URL."""
 
 import json
 import re
+import socket
+import subprocess
+import threading
+import time
 
 import pytest
+from werkzeug import Response
 
-from operate.function_url import Response
-from tests.http_server import serving
-from tests.operate.conftest import CHECKOUT, KEY, OTHER_KEY, signature, verifies
-from tests.operate.test_unpublished import line
+from operate.pollo import PUBLISHED_KEY
+from tests.operate.conftest import KEY, OTHER_KEY, PUBLISHED, is_signed, line, verifies
 
-
-def forged(request):
-    return request.headers["X-Webhook-Signature"] != signature(KEY, request.headers, request.body)
+MINE = "bXkgb3duIGtleSBvZiBQb2xsbydz"
 
 
-def test_smoke_passes_if_the_signed_webhook_is_published_and_the_forged_rejected(stack, function):
-    status, printed = stack.run("smoke", YES="1")
+def accepts(*keys):
+    """Responds as a function with these keys does."""
+    return lambda request: Response(PUBLISHED) if any(is_signed(request, key) for key in keys) else Response("{}", 401)
+
+
+def test_smoke_passes_if_only_the_signed_webhook_is_published(stack, function):
+    function.respond = accepts(MINE)
+    status, printed = stack.run("smoke", YES="1", WEBHOOK_SECRET=MINE)
+    assert f"\nSigned with key 1: 200 {PUBLISHED}\nForged: 401 {{}}\n" in printed
+    assert printed.endswith("\nSigned with the published test key: 401 {}\nThe function works.\n")
     assert status == 0
-    assert 'Signed with key 1: 200 {"messageId":"5b9f6a2e-0001"}' in printed
-    assert 'Forged: 401 {"error":"signature does not match"}' in printed
-    assert printed.endswith("The function works.\n")
-    signed, other = function.requests
-    assert (forged(signed), forged(other)) == (False, True)
-    assert re.fullmatch(rb'{"taskId":"smoke-\d+","status":"succeed"}', signed.body)
-    assert signed.body == other.body
-    assert f"Sends a success of the task {json.loads(signed.body)['taskId']} to {function.url}." in printed
+    signed, forged, published = function.requests
+    assert [is_signed(signed, MINE), is_signed(published, PUBLISHED_KEY)] == [True, True]
+    assert not any(is_signed(forged, key) for key in [MINE, PUBLISHED_KEY])
+    assert re.fullmatch(rb'{"taskId":"smoke-\d+","status":"succeed"}', function.bodies[0])
+    assert len(set(function.bodies)) == 1
+    assert f"Sends a success of the task {json.loads(function.bodies[0])['taskId']} to {function.url}." in printed
 
 
-def test_smoke_needs_only_a_url(stack, function):
-    status, _ = stack.run("smoke", YES="1", STACK=None, URL=function.url, AWS_DEFAULT_REGION=None)
-    assert (status, len(function.requests)) == (0, 2)
+def test_smoke_fails_if_the_function_accepts_the_published_test_key(stack, function):
+    function.respond = accepts(MINE, KEY)
+    status, printed = stack.run("smoke", YES="1", WEBHOOK_SECRET=MINE)
+    assert "\nThe function accepts the published test key, which everyone can read: anyone can forge" in printed
+    assert status == 1
 
 
-def test_smoke_prefers_url_to_the_url_of_the_stack(stack, function):
-    with serving(verifies) as other:
-        assert stack.run("smoke", YES="1", URL=other.url)[0] == 0
-    assert (len(other.requests), function.requests) == (2, [])
+def test_smoke_with_the_published_test_key_is_only_for_a_local_url(stack, function):
+    for url in ["https://a.lambda-url.us-east-1.on.aws/", "https://localhost.example.com/", "http://127.0.0.1@a.com/"]:
+        status, printed = stack.run("smoke", YES="1", STACK=None, URL=url, WEBHOOK_SECRET=f"{OTHER_KEY} whsec_{KEY}")
+        assert printed.startswith(
+            "WEBHOOK_SECRET contains the published test key, which everyone can read. Nothing was"
+        )
+        assert status == 1
+    assert stack.run("smoke", YES="1")[0] == 0
+    assert len(function.requests) == 2
 
 
-def test_smoke_tries_each_key(stack, function):
-    status, printed = stack.run("smoke", YES="1", WEBHOOK_SECRET=f"{KEY} {OTHER_KEY}")
+def test_smoke_with_a_url_needs_no_credentials_and_no_boto3(stack, function, tmp_path):
+    (tmp_path / "boto3.py").write_text("raise ImportError\n")
+    nothing = {"STACK": None, "AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None, "AWS_DEFAULT_REGION": None}
+    process = stack.process("smoke", YES="1", URL=function.url, PYTHONPATH=str(tmp_path), **nothing)
+    ran = subprocess.run(**process, capture_output=True, timeout=60, check=False)
+    assert (ran.returncode, ran.stderr, len(function.requests)) == (0, "", 2)
+    assert stack.run("smoke", STACK=None)[1].startswith("Neither STACK nor URL is set: make smoke STACK=pollo-webhook")
+
+
+def test_smoke_sends_with_each_key_to_url_instead_of_the_stacks(stack, function, double):
+    other = double("/other", verifies)
+    status, printed = stack.run("smoke", YES="1", URL=other.url, WEBHOOK_SECRET=f"{KEY} {OTHER_KEY}")
     assert "Signed with key 1: 200" in printed
     assert "Signed with key 2: 401" in printed
-    assert "The key is not one of the function's" in printed
-    assert (status, len(function.requests)) == (1, 3)
+    assert (status, len(other.requests), function.requests) == (1, 3, [])
 
 
 @pytest.mark.parametrize(
     ("arns", "warned"),
     [
-        ([], True),
         (["PendingConfirmation", "Deleted"], True),
         (["Deleted", "arn:aws:sns:us-east-1:123456789012:topic:1"], False),
     ],
 )
-def test_smoke_warns_about_a_topic_without_a_confirmed_subscription(stack, arns, warned):
+def test_smoke_warns_about_a_topic_without_a_confirmed_subscription(stack, double, arns, warned):
     member = "<member><Endpoint>you@example.com</Endpoint><SubscriptionArn>{}</SubscriptionArn></member>"
-    members = "".join(map(member.format, arns))
-    response = f"<Response><ListSubscriptionsByTopicResult><Subscriptions>{members}</Subscriptions></ListSubscriptionsByTopicResult></Response>"
-    with serving(lambda _: (200, response.encode())) as sns:
-        printed = stack.run("smoke", YES="1", AWS_ENDPOINT_URL_SNS=sns.url)[1]
-    assert ("has no confirmed subscription" in printed) == warned
+    listed = f"<Subscriptions>{''.join(map(member.format, arns))}</Subscriptions>"
+    text = f"<R><ListSubscriptionsByTopicResult>{listed}</ListSubscriptionsByTopicResult></R>"
+    stack.environment["AWS_ENDPOINT_URL_SNS"] = double("/sns", lambda _: Response(text)).url
+    assert ("has no confirmed subscription" in stack.run("smoke", YES="1")[1]) == warned
 
 
 def test_smoke_continues_if_subscriptions_cannot_be_listed(stack):
     stack.outputs["TopicArn"] = "arn:aws:sns:us-east-1:123456789012:gone"
     status, printed = stack.run("smoke", YES="1")
-    assert "The topic's subscriptions cannot be listed. AWS reports an error: " in printed
+    assert "The topic's subscriptions cannot be listed. AWS: An error occurred (NotFound)" in printed
     assert status == 0
 
 
-@pytest.mark.parametrize("status", [200, 401, 403])
-def test_smoke_explains_unexpected_responses_once(stack, function, status):
-    function.respond = lambda _: (status, b"<html>")
-    ended, printed = stack.run("smoke", YES="1", WEBHOOK_SECRET=f"{KEY} {OTHER_KEY}")
-    assert printed.splitlines()[-4:] == [
-        f"Signed with key 1: {status} <html>",
-        f"Signed with key 2: {status} <html>",
-        f"Forged: {status} <html>",
-        f"A signed webhook must be published. {Response(status, '<html>').cause()}",
-    ]
-    assert ended == 1
+@pytest.mark.parametrize(
+    ("logged", "explained"),
+    [
+        (line("not_published", "TASK", code="KMSDisabled", detail="key\x9b"), '"code": "KMSDisabled"'),
+        (line("not_configured", detail="SNS_TOPIC_ARN: no"), "SNS_TOPIC_ARN: no"),
+        (line("panic", location="src/lib.rs:1:1"), "src/lib.rs:1:1"),
+        ("RequestId: 8f Error: fork/exec /var/task/bootstrap: exec format error", "exec format error"),
+        ('{"type":"platform.initReport","record":{"errorType":"Runtime.InvalidEntrypoint"}}', "InvalidEntrypoint"),
+    ],
+)
+def test_smoke_names_the_cause_from_the_log(stack, function, logged, explained):
+    def respond(request):
+        task = json.loads(request.get_data())["taskId"]
+        stack.has_logged(logged.replace("TASK", task), line("not_published", "smoke-2"), line("published", task), ago=1)
+        return Response("", 502)
+
+    function.respond = respond
+    status, printed = stack.run("smoke", YES="1")
+    assert printed.splitlines()[-1].startswith("The log says: ")
+    assert explained in printed.splitlines()[-1]
+    assert status == 1
+
+
+def test_smoke_refers_to_a_log_that_it_cannot_read(stack, function):
+    function.respond = lambda _: Response("", 502)
+    status, printed = stack.run("smoke", YES="1", AWS_ENDPOINT_URL_CLOUDWATCH_LOGS="http://127.0.0.1:1")
+    assert "The function's log cannot be read. AWS cannot be reached: " in printed.splitlines()[-1]
+    assert status == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "cause"),
+    [
+        *[
+            (200, text, "Nothing was published: this is not")
+            for text in ["", "[]", '{"messageId":1}', '{"error":"no"}']
+        ],
+        (302, "", "the URL belongs to something else"),
+        (401, '{"error":"signature does not match"}', "The key is not one of the function's"),
+        (401, '{"error":"timestamp is outside the tolerance"}', "The clock of this machine"),
+        (403, '{"Message":"Forbidden"}', "The URL is not public: one of its two permissions is missing"),
+        (404, "", "There is no function at this URL."),
+        (413, '{"error":"too large"}', "The message is larger than SNS accepts."),
+        (422, '{"error":"not a task outcome"}', "The deployed function does not accept it"),
+        (429, "", "The concurrency is used up, or ReservedConcurrency is 0."),
+        (502, "Internal Server Error", "The function did not start, or failed on the request: its log says why."),
+        (503, '{"error":"the outcome could not be published"}', "SNS did not accept the message"),
+        (503, '{"message":"Service Unavailable"}', "The function was not available"),
+    ],
+)
+def test_smoke_explains_each_response_once(stack, function, status, text, cause):
+    function.respond = lambda _: Response(text, status, headers={"Location": function.url})
+    ended, printed = stack.run("smoke", YES="1", STACK=None, URL=function.url, WEBHOOK_SECRET=f"{KEY} {OTHER_KEY}")
+    *_, forged, explained = printed.splitlines()
+    assert forged == f"Forged: {status} {text}".rstrip()
+    assert explained.startswith("A signed webhook must be published. ")
+    assert cause in explained
+    # A redirect is not followed.
+    assert (ended, len(function.requests)) == (1, 3)
 
 
 def test_smoke_fails_if_a_forged_webhook_is_accepted(stack, function):
-    function.respond = lambda _: (200, b'{"messageId":"1"}')
+    function.respond = lambda _: Response(PUBLISHED)
     status, printed = stack.run("smoke", YES="1")
-    assert "A forged webhook must be rejected with 401" in printed
+    assert printed.endswith("\nA forged webhook must be rejected with 401: this is not the URL of the function.\n")
     assert status == 1
 
 
-def test_smoke_fails_without_a_message_id(stack, function):
-    function.respond = lambda request: verifies(request) if forged(request) else (200, b"<html>")
-    status, printed = stack.run("smoke", YES="1")
-    assert "Nothing was published: this is not the URL of the function." in printed
+@pytest.mark.parametrize("response", [b"", b"\x1b[31mgarbage\r\n\r\n"])
+def test_a_broken_response_is_reported(stack, response):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def respond():
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(response)
+
+        threading.Thread(target=respond, daemon=True).start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        status, printed = stack.run("smoke", YES="1", STACK=None, URL=url)
+    assert f"{url} cannot be reached: " in printed.splitlines()[-1]
     assert status == 1
 
 
-@pytest.mark.parametrize("status", [500, 502, 503])
-def test_smoke_names_the_cause_from_the_log(stack, function, status):
-    def respond(request):
-        if forged(request):
-            return verifies(request)
-        task_id = json.loads(request.body)["taskId"]
-        cause = line("not_published", task_id, code="KMSDisabled")
-        stack.has_logged(line("panic"), cause, line("not_published", "other"), ago=0.1)
-        return status, b""
-
-    function.respond = respond
-    ended, printed = stack.run("smoke", YES="1")
-    assert "SNS did not accept the message: KMSDisabled: " in printed
-    assert ended == 1
+def test_a_url_that_does_not_respond_times_out(stack, function, monkeypatch):
+    monkeypatch.setattr("operate.smoke.TIMEOUT_SECONDS", 0.2)
+    function.respond = lambda _: time.sleep(1) or Response("")
+    assert stack.run("smoke", YES="1")[1].endswith(f"No response from {function.url} within 0.2 seconds.\n")
 
 
-def test_smoke_without_a_stack_refers_to_the_log_after_a_502(stack, function):
-    function.respond = lambda _: (502, b"")
-    status, printed = stack.run("smoke", YES="1", STACK=None, URL=function.url)
-    assert "The function did not start, or failed on the request: its log says why." in printed
-    assert "Reading" not in printed
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/", "http://127.0.0.1:99999/", "http://[::1/", "http://a..b/"])
+def test_an_unreachable_url_is_reported(stack, url):
+    status, printed = stack.run("smoke", YES="1", STACK=None, URL=url, WEBHOOK_SECRET=MINE)
+    assert f"\n{url} cannot be reached: " in printed
     assert status == 1
-
-
-def test_smoke_reports_a_log_that_cannot_be_read(stack, function):
-    function.respond = lambda _: (502, b"")
-    status, printed = stack.run("smoke", YES="1", AWS_ENDPOINT_URL_CLOUDWATCH_LOGS="http://127.0.0.1:1")
-    assert "The function's log cannot be read. AWS cannot be reached: " in printed
-    assert status == 1
-
-
-def test_the_filter_policy_in_the_docs_excludes_only_smoke_tests(stack):
-    [policy] = re.findall(r'^    (\{"taskId": .*)$', (CHECKOUT / "docs" / "operations.md").read_text(), re.MULTILINE)
-    queue = stack.sqs.create_queue(QueueName=stack.name)["QueueUrl"]
-    arn = f"arn:aws:sqs:us-east-1:123456789012:{stack.name}"
-    attributes = {"RawMessageDelivery": "true", "FilterPolicy": policy}
-    stack.sns.subscribe(TopicArn=stack.topic, Protocol="sqs", Endpoint=arn, Attributes=attributes)
-    for task_id in ["smoke-1795600489", "cm9ap1d4e0001", "t-smoke-1"]:
-        attribute = {"taskId": {"DataType": "String", "StringValue": task_id}}
-        stack.sns.publish(TopicArn=stack.topic, Message=task_id, MessageAttributes=attribute)
-    messages = stack.sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)["Messages"]
-    assert sorted(message["Body"] for message in messages) == ["cm9ap1d4e0001", "t-smoke-1"]

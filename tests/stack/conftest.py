@@ -1,98 +1,108 @@
-"""Deploys, calls, updates and deletes the package on an AWS emulator, as a user does."""
+"""An account of AWS to deploy to: an emulator (ministack), or with ON=aws the account in the environment."""
 
 import contextlib
 import os
+import secrets
+import signal
 import socket
+import subprocess
+import time
+import zipfile
+from datetime import UTC, datetime
 
+import boto3
 import pytest
+import trustme
 
-from local import emulators
-from local.emulators import ADDRESS
-from tests.certificate import self_signed_certificate
-from tests.stack.deployment import Release, Stack, sam_deploy_stack, unpacked
-from tests.stack.emulated_aws import ACCOUNT, MINISTACK, REGION, SAM, Aws, run
+from tests.stack.journey import AWS, CHECKOUT, Journey
+from tools.package import archive_path
+
+ADDRESS, REGION = "127.0.0.1", "us-east-1"
+MINISTACK = CHECKOUT / ".tools" / "aws" / "bin" / "ministack"
+
+# Python runs this module when it starts. On the emulator's network, this machine is the internet: otherwise the function
+# that stores videos rejects the address of the emulator's S3.
+SITE = "import ipaddress\nipaddress.IPv4Address.is_global = True\n"
+
+PRICE = """
+This deploys pollo-webhook and its subscribers as {name} and {name}-... to the account {account} in {region}, tests them
+and deletes them, which takes about an hour. It sends about a hundred webhooks and creates, for that time, 13 alarms, two
+secrets and a KMS key. That should cost less than a dollar: see the price pages of Lambda, SNS, CloudWatch, Secrets
+Manager and KMS. Type yes to begin: """
 
 
 @pytest.fixture(scope="session")
-def aws(tmp_path_factory, package):
-    """An emulator for each worker of xdist, and clients that have no compiler."""
-    folder = tmp_path_factory.mktemp("aws")
-    certificate, key = self_signed_certificate(folder)
-    port = emulators.free_port()
-    url = f"https://{ADDRESS}:{port}"
-    # The function inherits this environment, but has its own settings, credentials and endpoint.
-    of_the_emulator = {
-        "PATH": os.environ["PATH"],
-        "TMPDIR": str(folder),
-        "BIND_HOST": ADDRESS,
-        "GATEWAY_PORT": str(port),
-        "MINISTACK_ACCOUNT_ID": ACCOUNT,
-        "MINISTACK_REGION": REGION,
-        "AUTH": "true",
-        "USE_SSL": "1",
-        "MINISTACK_SSL_CERT": str(certificate),
-        "MINISTACK_SSL_KEY": str(key),
-        "AWS_ENDPOINT_URL": url,
-        "SSL_CERT_FILE": str(certificate),
-        # For functions in Python.
-        "AWS_CA_BUNDLE": str(certificate),
-    }
-    of_its_clients = {
-        "AWS_ENDPOINT_URL": url,
-        "AWS_CA_BUNDLE": str(certificate),
-        # To the emulator, these are the credentials of the account's root.
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": REGION,
-        "SAM_CLI_TELEMETRY": "0",
-        # No compiler is on this path.
-        "PATH": str(folder),
-    }
-    with contextlib.ExitStack() as running:
-        # Each emulator also listens on port 443 if it can. Two that start at the same time both try, and one of them ends.
-        with contextlib.suppress(OSError):
-            running.enter_context(socket.create_server((ADDRESS, 443)))
-        running.enter_context(emulators.emulator("AWS", port, [MINISTACK], env=of_the_emulator))
-        patch = running.enter_context(pytest.MonkeyPatch.context())
-        for name, value in of_its_clients.items():
+def isolated(tmp_path_factory):
+    """The environment of AWS's clients. Replaces the fixture of tests/conftest.py, which takes AWS's variables away."""
+    if AWS:
+        yield
+        return
+    folder = tmp_path_factory.mktemp("emulator")
+    authority, certificate = folder / "authority.pem", folder / "certificate.pem"
+    ca = trustme.CA()
+    ca.cert_pem.write_to_path(authority)
+    ca.issue_cert(ADDRESS).private_key_and_cert_chain_pem.write_to_path(certificate)
+    (folder / "sitecustomize.py").write_text(SITE)
+    with socket.create_server((ADDRESS, 0)) as server:
+        port = server.getsockname()[1]
+    clients = {"AWS_ENDPOINT_URL": f"https://{ADDRESS}:{port}", "AWS_CA_BUNDLE": str(authority)}
+    # Functions inherit this environment, and find their own credentials in it.
+    emulator = {"PATH": os.environ["PATH"], "HOME": str(folder), "TMPDIR": str(folder), "PYTHONPATH": str(folder)}
+    emulator |= {"BIND_HOST": ADDRESS, "GATEWAY_PORT": str(port), "MINISTACK_REGION": REGION, "AUTH": "true"}
+    emulator |= {"USE_SSL": "1", "MINISTACK_SSL_CERT": str(certificate), "MINISTACK_SSL_KEY": str(certificate)}
+    emulator |= {"SSL_CERT_FILE": str(authority), **clients}
+    clients |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": REGION}
+    clients |= {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull, "NO_PROXY": ADDRESS}
+    with contextlib.ExitStack() as cleanup:
+        log = cleanup.enter_context((folder / "log").open("w"))
+        started = {"env": emulator, "stdout": log, "stderr": log, "start_new_session": True}
+        process = cleanup.enter_context(subprocess.Popen([MINISTACK], **started))
+        # With the functions that it runs.
+        cleanup.callback(os.killpg, process.pid, signal.SIGKILL)
+        patch = cleanup.enter_context(pytest.MonkeyPatch.context())
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            patch.delenv(name)
+        for name, value in clients.items():
             patch.setenv(name, value)
-        yield Aws(port, certificate, key, package)
+        deadline = time.monotonic() + 60
+        while socket.socket().connect_ex((ADDRESS, port)) != 0:
+            assert process.poll() is None and time.monotonic() < deadline, (folder / "log").read_text()
+            time.sleep(0.1)
+        yield
+
+
+@pytest.fixture(scope="session")
+def journey(isolated, tmp_path_factory, request):
+    """The stacks of this run. Whatever fails, they are deleted at the end."""
+    folder = tmp_path_factory.mktemp("package")
+    with zipfile.ZipFile(archive_path(os.environ.get("ARCH", "x86_64"))) as archive:
+        archive.extractall(folder)
+    [unpacked] = folder.iterdir()
+    journey = Journey(f"pollo-test-{secrets.token_hex(4)}", unpacked)
+    if AWS and not os.environ.get("YES"):
+        account = boto3.client("sts").get_caller_identity()["Account"]
+        region = boto3.Session().region_name
+        with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+            if input(PRICE.format(name=journey.name, account=account, region=region)) != "yes":
+                pytest.exit("Nothing was deployed.")
+    try:
+        yield journey
+    finally:
+        journey.undo.close()
+        if AWS:
+            write_times(journey)
+
+
+def write_times(journey):
+    """Writes what no emulator can measure."""
+    region, today = boto3.Session().region_name, datetime.now(UTC).date()
+    lines = [f"# `make stack ON=aws` in {region} on {today}", "", "| | seconds |", "|---|---|"]
+    lines += [f"| {step} | {seconds:.3f} |" for step, seconds in journey.times]
+    (CHECKOUT / "target" / "stack-aws.md").write_text("\n".join([*lines, ""]))
 
 
 @pytest.fixture(autouse=True)
-def account(aws):
-    """Checks that a test leaves nothing in the account."""
-    before = aws.inventory()
+def timed(journey, request):
+    began = time.monotonic()
     yield
-    assert aws.inventory() == before
-
-
-@pytest.fixture
-def cleanup(account):
-    """Registers calls that run in reverse order after the stacks of the test are deleted."""
-    with contextlib.ExitStack() as calls:
-        yield calls.callback
-
-
-@pytest.fixture
-def deploy(aws, cleanup, package):
-    """Deploys or updates a stack and returns it. Deletes all stacks at the end."""
-
-    def deploy(name="pollo-webhook", template=None, **parameters):
-        run(*sam_deploy_stack(name, template, **parameters), cwd=package)
-        return Stack(aws, name)
-
-    yield deploy
-    for name in aws.stacks():
-        run(SAM, "delete", "--stack-name", name, "--no-prompts", "--region", REGION)
-
-
-@pytest.fixture(scope="session")
-def package(tmp_path_factory):
-    """The unpacked package. Tests must not write into it."""
-    return unpacked(tmp_path_factory.mktemp("package"))
-
-
-@pytest.fixture
-def release(aws, deploy, tmp_path):
-    return Release(aws, tmp_path)
+    journey.times.append((request.node.name.removeprefix("test_").replace("_", " "), time.monotonic() - began))

@@ -5,7 +5,7 @@ from unittest.mock import ANY
 
 import pytest
 
-from tests.template.translation import of_type, picked
+from tests.template.translation import TOPIC_ARN, of_type, picked
 
 NAMESPACE = {"Fn::Sub": "PolloWebhook/${AWS::StackName}"}
 OF_THE_FUNCTION = {"Namespace": "AWS/Lambda", "Dimensions": [{"Name": "FunctionName", "Value": {"Ref": "Function"}}]}
@@ -41,9 +41,8 @@ def test_one_failure_within_five_minutes_raises_an_alarm(alarms, name, expected)
 
 
 def test_one_undelivered_outcome_raises_an_alarm(alarms):
-    topic = {"Fn::If": ["CreatesTopic", {"Ref": "Topic"}, {"Ref": "ExistingTopicArn"}]}
     # The sixth part of a topic's ARN is its name.
-    name = {"Name": "TopicName", "Value": {"Fn::Select": [5, {"Fn::Split": [":", topic]}]}}
+    name = {"Name": "TopicName", "Value": {"Fn::Select": [5, {"Fn::Split": [":", TOPIC_ARN]}]}}
     watched = {"Namespace": "AWS/SNS", "MetricName": "NumberOfNotificationsFailed", "Dimensions": [name]}
     assert alarms["UndeliveredOutcomes"] == {**alarms["SnsFailures"], **watched, "AlarmDescription": ANY}
 

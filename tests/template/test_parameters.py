@@ -2,10 +2,11 @@
 
 import re
 import tomllib
+from unittest.mock import ANY
 
 import pytest
 
-from tests.template.translation import CHECKOUT, of_type, picked
+from tests.template.translation import CHECKOUT, TOPIC_ARN, of_type, only_if, picked
 
 KEY = "cG9sbG8td2ViaG9vay1wdWJsaXNoZWQtdGVzdC1rZXk="
 # 16 bytes, the shortest that the function accepts, in the URL-safe alphabet and without padding.
@@ -52,10 +53,13 @@ def test_a_deployment_needs_only_a_key(template):
 
 def test_the_settings_of_the_function(template):
     [function] = of_type(template, "AWS::Lambda::Function").values()
-    reserved = {"Fn::If": ["ReservesConcurrency", {"Ref": "ReservedConcurrency"}, {"Ref": "AWS::NoValue"}]}
+    variables = {"SNS_TOPIC_ARN": TOPIC_ARN, "WEBHOOK_TOLERANCE_SECONDS": {"Ref": "ToleranceSeconds"}}
     expected = {
-        "ReservedConcurrentExecutions": reserved,
+        "Environment": {"Variables": {"WEBHOOK_SECRET": ANY, **variables}},
+        "KmsKeyArn": only_if("HasEnvironmentKmsKey", {"Ref": "EnvironmentKmsKeyArn"}),
+        "ReservedConcurrentExecutions": only_if("ReservesConcurrency", {"Ref": "ReservedConcurrency"}),
         "TracingConfig": {"Mode": {"Ref": "Tracing"}},
+        "Role": {"Fn::GetAtt": ["Role", "Arn"]},
         "MemorySize": 256,
         # The function responds within 8 seconds, even if SNS does not. A slow start comes first.
         "Timeout": 15,
@@ -64,8 +68,16 @@ def test_the_settings_of_the_function(template):
         "Architectures": ["x86_64"],
     }
     assert picked(function, expected) == expected
-    assert function["Environment"]["Variables"]["WEBHOOK_TOLERANCE_SECONDS"] == {"Ref": "ToleranceSeconds"}
-    assert template["Resources"]["LogGroup"]["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
     # SAM names no architecture to cargo-lambda for x86_64. Without this setting, it is that of the host.
     cargo = tomllib.loads((CHECKOUT / "Cargo.toml").read_text())
     assert cargo["package"]["metadata"]["lambda"]["build"] == {"x86_64": True}
+
+
+def test_the_settings_of_the_topic_and_of_the_log(template):
+    assert template["Resources"]["Topic"]["Properties"] == {
+        # CloudFormation does not generate the name that a FIFO topic needs.
+        "TopicName": only_if("IsFifo", {"Fn::Sub": "${AWS::StackName}.fifo"}),
+        "FifoTopic": only_if("IsFifo", True),
+        "KmsMasterKeyId": {"Fn::If": ["HasTopicKmsKey", {"Ref": "TopicKmsKeyArn"}, "alias/aws/sns"]},
+    }
+    assert template["Resources"]["LogGroup"]["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tests.template.translation import NO_VALUE, OVER_TLS, SUBSCRIBERS, of_type, picked, translated
+from tests.template.translation import OVER_TLS, SUBSCRIBERS, of_type, only_if, picked, translated
 
 MAIL, QUEUE, VIDEOS = SUBSCRIBERS
 # For 14 days, the maximum. SNS cannot use the key that AWS manages for SQS.
@@ -61,7 +61,7 @@ def test_queue_and_dead_letter_queue_have_the_type_of_the_topic(path, seconds, r
     # queues" (sns-dead-letter-queues). SQS requires the same type of a queue and its own (sqs-dead-letter-queues).
     template = translated(path)
     assert template["Conditions"]["IsFifo"] == {"Fn::Equals": [{"Ref": "TopicType"}, "fifo"]}
-    both = {**KEEPS_MESSAGES, "FifoQueue": {"Fn::If": ["IsFifo", True, NO_VALUE]}}
+    both = {**KEEPS_MESSAGES, "FifoQueue": only_if("IsFifo", True)}
     redrive = {"deadLetterTargetArn": {"Fn::GetAtt": ["DeadLetterQueue", "Arn"]}, "maxReceiveCount": receives}
     queue = {**both, "VisibilityTimeout": seconds, "RedrivePolicy": redrive}
     assert of_type(template, "AWS::SQS::Queue") == {"Queue": queue, "DeadLetterQueue": both}
@@ -77,7 +77,7 @@ def test_each_queue_has_an_alarm_with_the_alarm_topic_of_the_stack_as_default(su
     topic = imported("AlarmTopicArn")
     if "TopicArn" in subscriber["Parameters"]:
         # CloudFormation cannot import from another account.
-        topic = {"Fn::If": ["HasTopicArn", NO_VALUE, topic]}
+        topic = {"Fn::If": ["HasTopicArn", {"Ref": "AWS::NoValue"}, topic]}
     common = {"Namespace": "AWS/SQS", "Statistic": "Maximum", "Period": 300, "EvaluationPeriods": 1}
     common |= {"ComparisonOperator": "GreaterThanOrEqualToThreshold", "TreatMissingData": "notBreaching"}
     common["AlarmActions"] = [{"Fn::If": ["HasAlarmTopicArn", {"Ref": "AlarmTopicArn"}, topic]}]

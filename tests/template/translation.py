@@ -20,7 +20,7 @@ REGION = "us-east-1"
 SAM = Path(sys.executable).parent / "sam"
 
 OVER_TLS = {"Bool": {"aws:SecureTransport": "false"}}
-NO_VALUE = {"Ref": "AWS::NoValue"}
+TOPIC_ARN = {"Fn::If": ["CreatesTopic", {"Ref": "Topic"}, {"Ref": "ExistingTopicArn"}]}
 
 
 class ManagedPolicies:
@@ -54,8 +54,8 @@ def of_type(template, kind):
     return {name: resource["Properties"] for name, resource in resources if resource["Type"] == kind}
 
 
-def statements(template, policy):
-    return template["Resources"][policy]["Properties"]["PolicyDocument"]["Statement"]
+def only_if(condition, value):
+    return {"Fn::If": [condition, value, {"Ref": "AWS::NoValue"}]}
 
 
 def picked(properties, expected):

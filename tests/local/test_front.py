@@ -1,0 +1,127 @@
+"""The front port, which a tunnel may expose: every request reaches the function as a webhook, and nothing else."""
+
+import json
+import re
+import socket
+import time
+import urllib.request
+from urllib.parse import urlsplit
+
+import pytest
+
+from local import emulators
+from local.emulators import ADDRESS, CHECKOUT, KEY, PATIENCE
+from local.front import front
+from operate.pollo import Webhook
+
+NEXT = "/.rt/pollo-webhook/2018-06-01/runtime/invocation/next"
+INVOKE = "/2015-03-31/functions/pollo-webhook/invocations"
+EVENT = (CHECKOUT / "events" / "succeed.json").read_bytes()
+BODY = b'{"taskId":"t","status":"succeed"}'
+
+
+@pytest.fixture(scope="module")
+def function():
+    port = emulators.free_port()
+    with emulators.sns() as sns, front(0, port) as url:
+        settings = {"SNS_TOPIC_ARN": sns.topic("front")}
+        with emulators.function(emulators.binary(), sns, port, url, **settings) as function:
+            function.emulator = f"http://{ADDRESS}:{port}"
+            yield function
+
+
+def send(function, *requests):
+    """Sends requests over one connection. Returns the responses' statuses, their text, and the results in the log."""
+    url = urlsplit(function.url)
+    with socket.create_connection((url.hostname, url.port), PATIENCE) as connection:
+        connection.sendall(b"".join(requests))
+        connection.shutdown(socket.SHUT_WR)
+        received = b"".join(iter(lambda: connection.recv(65_536), b"")).decode()
+    # The line of a response can arrive after it.
+    time.sleep(0.1)
+    results = [json.loads(line)["result"] for line in function.log_lines()]
+    return [int(status) for status in re.findall(r"^HTTP/1.1 (\d+)", received, re.MULTILINE)], received, results
+
+
+def request(method, target, body=b"", **headers):
+    fields = {"Host": "tunnel.example", "Content-Length": str(len(body)), **headers}
+    lines = [f"{method} {target} HTTP/1.1", *[f"{name.replace('_', '-')}: {fields[name]}" for name in fields]]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+@pytest.mark.parametrize("path", [NEXT, INVOKE])
+@pytest.mark.parametrize(
+    "target",
+    [
+        "{path}",
+        "/{path}",
+        "{path}/",
+        "/a/..{path}",
+        "/lambda-url/pollo-webhook/../..{path}",
+        "/lambda-url/pollo-webhook/..%2f..{path}",
+        "/%2e{path}",
+        "/?/..{path}",
+        "http://127.0.0.1{path}",
+        "http://tunnel.example@127.0.0.1{path}",
+    ],
+)
+def test_a_path_of_the_emulator_reaches_only_the_function(function, target, path):
+    target = target.format(path=path)
+    assert send(function, request("GET", target))[::2] == ([405], ["method_not_allowed"])
+    assert send(function, request("POST", target, EVENT))[::2] == ([400], ["header_missing"])
+
+
+def test_the_emulators_own_port_invokes_the_function_and_allows_every_origin(function):
+    """This is what the tests of the front port would find."""
+    sent = urllib.request.Request(function.emulator + INVOKE, EVENT, {"Origin": "https://page.example"})
+    with urllib.request.urlopen(sent, timeout=PATIENCE) as response:
+        assert (json.load(response)["statusCode"], response.headers["Access-Control-Allow-Origin"]) == (
+            200,
+            "https://page.example",
+        )
+    assert json.loads(function.log())["result"] == "published"
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "POST"])
+def test_a_web_page_of_another_origin_may_not_read_a_response(function, method):
+    asked = {"Origin": "https://page.example", "Access_Control_Request_Method": "POST"}
+    assert "access-control" not in send(function, request(method, "/", **asked))[1].lower()
+
+
+def chunked(*parts):
+    return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in [*parts, b""])
+
+
+# The function would log it as published.
+HIDDEN = request("POST", INVOKE, EVENT)
+
+
+@pytest.mark.parametrize(
+    ("requests", "statuses", "results"),
+    [
+        # A second request after the first, in its body, or after one of the two ends that the body has.
+        ([request("POST", "/"), HIDDEN], [400], ["header_missing"]),
+        ([request("POST", "/", HIDDEN)], [400], ["header_missing"]),
+        ([request("POST", "/", b"0\r\n\r\n" + HIDDEN, Transfer_Encoding="chunked")], [400], ["header_missing"]),
+        (
+            [request("POST", "/", chunked(b"0\r\n\r\n" + HIDDEN), Transfer_Encoding="chunked")],
+            [400],
+            ["header_missing"],
+        ),
+        ([request("POST", "/", HIDDEN, Transfer_Encoding="chunked")], [400], []),
+        ([request("GET", NEXT, Upgrade="websocket", Connection="Upgrade")], [405], ["method_not_allowed"]),
+        ([request("CONNECT", "127.0.0.1:9001")], [405], ["method_not_allowed"]),
+        ([request("POST", "/", bytes(6 * 1024 * 1024 + 1))], [413], []),
+    ],
+)
+def test_no_request_hides_another_one(function, requests, statuses, results):
+    assert send(function, *requests)[::2] == (statuses, results)
+
+
+def test_a_webhook_arrives_on_any_path_and_in_chunks(function):
+    webhook = Webhook(BODY, KEY)
+    headers = {name.replace("-", "_"): value for name, value in webhook.headers().items()}
+    sent = request("POST", "/a/b?c=d", chunked(BODY[:5], BODY[5:]), **headers, Transfer_Encoding="chunked")
+    statuses, received, results = send(function, re.sub(rb"Content-Length: \d+\r\n", b"", sent))
+    assert (statuses, results) == ([200], ["published"])
+    assert '{"messageId":"' in received
