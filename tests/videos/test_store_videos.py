@@ -2,12 +2,14 @@
 
 import gzip
 import json
+import queue
 import time
 
 import pytest
 from moto.s3.models import S3Backend
 from moto.sqs.models import SQSBackend
 
+from local.emulators import PATIENCE
 from tests.videos.conftest import SIGNED, VIDEO
 from tests.videos.hosts import Repeats, chunked, reports, sends
 
@@ -159,7 +161,7 @@ def test_a_broken_download_stores_nothing_and_is_retried(subscriber, internet, p
     subscriber.seconds = 1 if response in DRIPS.values() else 60
     line = receives({"id": "g1", "url": url})
     assert (line["result"], line["objects"], subscriber.objects()) == ("retry", [], {})
-    assert not isinstance(response, Repeats) or response.client_left.wait(5)
+    assert not isinstance(response, Repeats) or response.client_left.wait(PATIENCE)
     subscriber.seconds = 60
     pollo.responds("/video", chunked(b"9c4000\r\n%b\r\n0\r\n\r\n" % VIDEO))
     assert receives({"id": "g1", "url": url})["objects"] == ["t1/g1.bin"]
@@ -172,7 +174,7 @@ def test_the_deadline_ends_a_handshake(subscriber, internet, receives):
     internet.host("cdn.example", "9.9.9.9", drip)
     subscriber.seconds = 1
     assert receives({"id": "g1", "url": "https://cdn.example/"})["result"] == "retry"
-    assert drip.client_left.wait(5)
+    assert drip.client_left.wait(PATIENCE)
 
 
 @pytest.mark.parametrize("chunks", [False, True])
@@ -193,8 +195,8 @@ def test_nothing_is_requested_after_the_deadline(subscriber, pollo, receives, vi
 
 
 def test_whatever_can_be_stored_is_stored(subscriber, pollo, receives, video, monkeypatch):
-    monkeypatch.setattr(subscriber.module, "READ_SECONDS", 0.5)
-    responses = [sends(200, Content_Length=len(VIDEO) + 1), sends(404), lambda _: time.sleep(2)]
+    monkeypatch.setattr(subscriber.module, "READ_SECONDS", 2)
+    responses = [sends(200, Content_Length=len(VIDEO) + 1), sends(404), lambda _: time.sleep(5)]
     urls = [pollo.responds(f"/{number}", response) for number, response in enumerate(responses)]
     line = receives(*[{"id": f"g{number}", "url": url} for number, url in enumerate([*urls, 5, video])])
     assert subscriber.objects() == {"t1/g4.mp4": VIDEO}
@@ -228,10 +230,10 @@ EMBEDDED = "::ffff:10.0.0.1 ::10.0.0.1 64:ff9b::a00:1 64:ff9b:1::a00:1 2002:a00:
 
 @pytest.mark.parametrize("address", f"{IPV4} {IPV6} {EMBEDDED}".split())
 def test_a_private_address_receives_nothing(internet, receives, address):
-    received = []
-    internet.host("cdn.example", address, lambda connection: received.append(connection.recv(1)))
+    received = queue.Queue()
+    internet.host("cdn.example", address, lambda connection: received.put(connection.recv(1)))
     assert "which is not public" in receives({"url": "https://cdn.example/"})["reason"]
-    assert received == [b""]
+    assert received.get(timeout=PATIENCE) == b""
 
 
 @pytest.mark.parametrize("address", ["9.9.9.9", "2606:4700::1111"])
