@@ -175,6 +175,8 @@ def test_the_deadline_ends_a_handshake(subscriber, internet, receives):
     subscriber.seconds = 1
     assert receives({"id": "g1", "url": "https://cdn.example/"})["result"] == "retry"
     assert drip.client_left.wait(PATIENCE)
+    # 20 bytes each second.
+    assert drip.sent < 200
 
 
 @pytest.mark.parametrize("chunks", [False, True])
