@@ -144,7 +144,7 @@ BROKEN = {
     "header without colon": b"HTTP/1.1 200 OK\r\nx\r\nContent-Length: 1\r\n\r\n1",
     "private": sends(302, Location="https://10.0.0.1/"),
     "loop": sends(302, Location="/video"),
-    "no URL": sends(302, Location="https://[/" + SIGNED),
+    "no URL": sends(302, Location="https://cdn.example:99999/" + SIGNED),
 }
 DRIPS = {
     "body": Repeats(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", b"x", 0.05),
@@ -309,6 +309,7 @@ def test_a_download_waits_for_the_upload(subscriber, pollo, receives, monkeypatc
     video, upload, sent = Repeats(CHUNKED + b"8000000\r\n", bytes(65536)), S3Backend.upload_part, []
 
     def uploads(*part, **more):
+        time.sleep(0.3)
         sent.append(video.sent)
         return upload(*part, **more)
 
