@@ -39,12 +39,13 @@ def api_url(text):
 @STACK
 @setting("TASKS", "A file with task ids, one a line, or - for standard input.", type=click.File(errors="replace"))
 @setting("POLLO_API_URL", "Pollo's API.", default="https://pollo.ai/api/platform", type=api_url, metavar="URL")
+@setting("AGAIN", "Also send TASKS that were published, such as when nobody had subscribed.", is_flag=True)
 @SINCE
 @UNTIL
 @DRY
 @YES
 @URL
-def reconcile(stack, tasks, pollo_api_url, since, until, dry, yes, url):
+def reconcile(stack, tasks, pollo_api_url, again, since, until, dry, yes, url):
     """Asks Pollo for outcomes that were not published, and sends them: make reconcile STACK=pollo-webhook.
 
     Without TASKS, asks for the outcomes that the log shows without a body. POLLO_API_KEY is the key of Pollo's API. The
@@ -61,7 +62,8 @@ def reconcile(stack, tasks, pollo_api_url, since, until, dry, yes, url):
     logged = {outcome.task_id: outcome for outcome in found if outcome.task_id}
     if listed is None:
         listed = [task for task, outcome in logged.items() if outcome.body is None and not is_old(outcome, since)]
-    wanted = [task for task in listed if task not in published and not task.startswith(SMOKE)]
+    done = set() if again else published
+    wanted = [task for task in listed if task not in done and not task.startswith(SMOKE)]
     if len(wanted) < len(listed):
         say(f"{len(listed) - len(wanted)} of {len(listed)} tasks were published, or are smoke tests.")
     outcomes, all_known = [], True

@@ -108,6 +108,8 @@ def test_a_second_run_sends_nothing(stack, function, pollo):
         status, printed = reconcile(stack, *task_ids)
         assert "Nothing to send" in printed
         assert (status, len(function.requests), len(pollo.asked)) == (0, 1, 1)
+    assert reconcile(stack, "t1", AGAIN="1")[0] == 0
+    assert len(function.requests) == 2
 
 
 @pytest.mark.parametrize(
