@@ -48,10 +48,7 @@ def test_help_explains_the_command_and_its_settings(stack, command):
         ({"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}, "AWS: Unable to locate credentials"),
         ({"AWS_PROFILE": "other"}, "AWS: The config profile (other) could not be found"),
         ({"AWS_ENDPOINT_URL_CLOUDFORMATION": "http://127.0.0.1:1"}, "AWS cannot be reached: "),
-        (
-            {"AWS_ENDPOINT_URL_CLOUDFORMATION": "DENIED"},
-            "calling the DescribeStacks operation: operator\\x9b31m is not",
-        ),
+        ({"AWS_ENDPOINT_URL_CLOUDFORMATION": "DENIED"}, "the DescribeStacks operation: operator\\x9b31m is not"),
         ({"STACK": "incomplete"}, "(CREATE_COMPLETE) has no output WebhookUrl: it is not a deployed pollo-webhook."),
     ],
 )
@@ -149,8 +146,8 @@ def test_without_packages_the_error_says_how_to_install_them(stack, tmp_path, co
 def test_a_closed_pipe_ends_it_without_a_message(stack):
     reading, writing = os.pipe()
     os.close(reading)
-    process = {"capture_output": False, "stdout": writing, "stderr": subprocess.PIPE}
-    ran = finished(stack.process("replay", DRY="1"), **process)
+    outputs = {"capture_output": False, "stdout": writing, "stderr": subprocess.PIPE}
+    ran = finished(stack.process("replay", DRY="1"), **outputs)
     os.close(writing)
     assert (ran.returncode, ran.stderr) == (1, "")
 

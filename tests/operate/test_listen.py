@@ -13,8 +13,7 @@ from moto.backends import get_backend
 from moto.server import ThreadedMotoServer
 from werkzeug import Response
 
-from local.emulators import ADDRESS, free_port
-from operate.listen import SAMPLE
+from local.emulators import ADDRESS, CHECKOUT, free_port
 from tests.operate.conftest import assert_is_clean
 
 VIDEO = '{"taskId":"t1","status":"succeed",\r\n "generations":[{"url":"https:\\/\\/a/ü\x9b"}], "n":1.50}\n'
@@ -110,57 +109,44 @@ def test_only_the_topic_may_send_to_the_queue_from_its_creation_on(stack, listen
     assert attributes["LastModifiedTimestamp"] == attributes["CreatedTimestamp"]
 
 
-def test_a_filter_policy_selects_outcomes(stack, listen):
-    listener = listen(FILTER='{"status":["failed"]}')
-    publish(stack, "1")
-    publish(stack, "2", status="failed", id="msg_2")
-    listener.read_until("webhookId=msg_2")
-    assert "webhookId=msg_1" not in listener.printed
-
-
-def test_each_outcome_is_forwarded_unchanged_with_its_attributes_as_headers(stack, double, listen):
+def test_outcomes_are_filtered_forwarded_and_saved(stack, double, listen, tmp_path):
     service = double("/outcomes", lambda request: Response("busy", 500) if request.data == b"1" else Response("", 204))
-    listener = listen(FORWARD=f"{service.url}?a=b")
-    publish(stack, "1")
-    listener.read_until("   forwarded    not forwarded: 500 busy\n")
+    settings = {"FORWARD": f"{service.url}?a=b", "SAVE": f"{tmp_path}/a/b", "FILTER": '{"status":["succeed"]}'}
+    listener = listen(**settings)
+    publish(stack, "0", status="failed")
+    publish(stack, "1", task_id="../t 1")
+    listener.read_until(f"   saved        {tmp_path}/a/b/___t_1-succeed.json\n")
+    publish(stack, VIDEO, task_id="../t 1")
+    listener.read_until(f"   saved        not saved: {tmp_path}/a/b/___t_1-succeed.json: File exists\n")
     publish(stack, VIDEO, task_id="動画")
-    listener.read_until("   forwarded    204\n")
-    request = service.requests[1]
-    assert (request.full_path, service.bodies[1]) == ("/outcomes?a=b", VIDEO.encode())
-    assert request.headers["Content-Type"] == "application/json"
+    listener.read_until(f"   saved        {tmp_path}/a/b/__-succeed.json\n")
+    assert "   forwarded    not forwarded: 500 busy\n" in listener.printed
+    assert "   forwarded    204\n" in listener.printed
+    assert service.bodies == [b"1", VIDEO.encode(), VIDEO.encode()]
+    request = service.requests[2]
+    assert (request.full_path, request.headers["Content-Type"]) == ("/outcomes?a=b", "application/json")
     assert {name: value for name, value in request.headers.items() if name.startswith("X-")} == {
         "X-Pollo-Status": "succeed",
         "X-Pollo-Taskid": "動画".encode().decode("latin-1"),
         "X-Pollo-Webhookid": "msg_1",
         "X-Pollo-Webhooktimestamp": "1767225600",
     }
-
-
-def test_an_outcome_that_cannot_be_forwarded_is_still_shown(stack, listen):
-    listener = listen(FORWARD="http://127.0.0.1:1/")
-    for id in ["msg_1", "msg_2"]:
-        publish(stack, "1", id=id)
-        listener.read_until(f"webhookId={id}")
-    listener.read_until("   forwarded    not forwarded: http://127.0.0.1:1/ cannot be reached: ")
-    assert listener.end() == 0
-
-
-def test_each_outcome_is_saved_once_as_a_sample_event_without_a_signature(stack, listen, tmp_path):
-    folder = tmp_path / "a" / "b"
-    listener = listen(SAVE=str(folder))
-    publish(stack, VIDEO, task_id="../t 1")
-    path = folder / "___t_1-succeed.json"
-    listener.read_until(f"   saved        {path}\n")
-    event, expected = json.loads(path.read_text()), json.loads(SAMPLE.read_text())
+    paths = [tmp_path / "a/b/__-succeed.json", CHECKOUT / "events" / "succeed.json"]
+    event, expected = [json.loads(path.read_text()) for path in paths]
     assert abs(event["requestContext"]["timeEpoch"] / 1000 - time.time()) < PATIENCE
     expected["body"] = VIDEO
+    # Nothing of Pollo's signature is kept.
     del expected["headers"]["x-webhook-signature"]
     expected["headers"] |= {"content-length": str(len(VIDEO.encode())), "x-webhook-id": "msg_1"}
     expected["requestContext"] |= {name: event["requestContext"][name] for name in ["time", "timeEpoch"]}
     assert event == expected
-    publish(stack, "2", task_id="../t 1")
-    listener.read_until(f"   saved        not saved: {path}: File exists\n")
-    assert json.loads(path.read_text()) == event
+
+
+def test_an_outcome_that_cannot_be_forwarded_is_still_shown(stack, listen):
+    listener = listen(FORWARD="http://127.0.0.1:1/")
+    publish(stack, "1")
+    listener.read_until("webhookId=msg_1")
+    listener.read_until("   forwarded    not forwarded: http://127.0.0.1:1/ cannot be reached: ")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
