@@ -167,8 +167,13 @@ def rejects(code):
 
 def test_all_pages_of_the_log_are_read_unmasked(stack, function, cloudwatch):
     pages = {None: ([failed()], "a"), "a": ([], "b"), "b": ([failed("t2")], None)}
-    logs = cloudwatch(pages, lambda asked: None if asked["unmask"] else Response("", 400))
-    status, printed = stack.run("replay", YES="1")
+
+    def check(asked):
+        assert asked["unmask"]
+        assert asked["startTime"] < asked["endTime"]
+
+    logs = cloudwatch(pages, check)
+    status, printed = stack.run("replay", YES="1", SINCE="15d")
     pattern = json.loads(logs.bodies[0])["filterPattern"]
     assert re.findall(r'\$\.result = "(\w+)"', pattern) == ["published", *REPLAYED]
     # The limit of CloudWatch.
