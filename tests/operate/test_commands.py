@@ -96,6 +96,12 @@ def test_an_invalid_setting_exits_with_2_before_anything_happens(stack, double, 
         assert (status, cloudformation.requests) == (2, [])
 
 
+def test_a_window_that_ends_before_it_begins_is_an_error(stack):
+    for command in ["replay", "reconcile"]:
+        status, printed = stack.run(command, SINCE="1h", UNTIL="2h")
+        assert (status, printed.splitlines()[-1]) == (2, "Error: UNTIL is not after SINCE.")
+
+
 def test_empty_variables_are_not_set(stack, function):
     assert stack.run("replay", YES="1", **dict.fromkeys(["SINCE", "UNTIL", "DRY", "URL"], ""))[0] == 0
     assert len(function.requests) == 1

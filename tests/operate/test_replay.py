@@ -86,7 +86,7 @@ def test_only_unpublished_outcomes_are_replayed_and_the_oldest_first(stack, func
         ({"SINCE": "30m"}, HOUR, None, []),
         ({"SINCE": "2h"}, HOUR, None, ["t1"]),
         ({"UNTIL": "30m"}, HOUR, None, ["t1"]),
-        ({"UNTIL": "2h"}, HOUR, None, []),
+        ({"SINCE": "3h", "UNTIL": "2h"}, HOUR, None, []),
         ({}, HOUR, HOUR + 60, []),
         ({"UNTIL": "30m"}, HOUR, 60, []),
         ({"SINCE": "30m"}, 600, 13 * DAY, []),
