@@ -20,6 +20,10 @@ MAX_RESPONSE_BYTES = 5_000_000
 TRIES, WAIT_SECONDS, MAX_WAIT_SECONDS = 4, 5, 60
 
 
+# Some editors start a file with a mark of the encoding.
+IDS = click.File(encoding="utf-8-sig", errors="replace")
+
+
 class Unknown(Exception):
     """Why Pollo does not say how a task has ended."""
 
@@ -37,7 +41,7 @@ def api_url(text):
 
 @command()
 @STACK
-@setting("TASKS", "A file with task ids, one a line, or - for standard input.", type=click.File(errors="replace"))
+@setting("TASKS", "A file with task ids, one a line, or - for standard input.", type=IDS)
 @setting("POLLO_API_URL", "Pollo's API.", default="https://pollo.ai/api/platform", type=api_url, metavar="URL")
 @setting("AGAIN", "Also send TASKS that were published, such as when nobody had subscribed.", is_flag=True)
 @SINCE
