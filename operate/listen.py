@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from operate.function_url import Unreachable, post
-from operate.terminal import STACK, Failure, click, command, http_url, printable, say, setting
+from operate.terminal import STACK, Failure, click, http_url, printable, say, setting
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 FORWARD_SECONDS = 10
@@ -52,7 +52,7 @@ def folder(text):
     return Path(text)
 
 
-@command()
+@click.command()
 @STACK
 @setting("FILTER", 'A filter policy on attributes, such as {"status": ["failed"]}.', type=filter_policy)
 @setting("FORWARD", "Send each outcome to this URL by POST, such as http://localhost:3000/.", type=http_url)

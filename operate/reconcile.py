@@ -11,7 +11,7 @@ from urllib.parse import quote
 from operate.function_url import LOCAL, Unreachable, exchange
 from operate.log import SMOKE, Outcome
 from operate.replay import find, is_old, offer, table
-from operate.terminal import DRY, SINCE, STACK, UNTIL, URL, YES, click, command, keys, printable, say, setting
+from operate.terminal import DRY, SINCE, STACK, UNTIL, URL, YES, click, keys, printable, say, setting
 
 TIMEOUT_SECONDS = 30
 MAX_RESPONSE_BYTES = 5_000_000
@@ -39,7 +39,7 @@ def api_url(text):
     return text.rstrip("/")
 
 
-@command()
+@click.command()
 @STACK
 @setting("TASKS", "A file with task ids, one a line, or - for standard input.", type=IDS)
 @setting("POLLO_API_URL", "Pollo's API.", default="https://pollo.ai/api/platform", type=api_url, metavar="URL")
