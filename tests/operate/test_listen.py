@@ -153,6 +153,8 @@ def test_an_outcome_that_cannot_be_forwarded_is_still_shown(stack, listen):
 def test_a_signal_removes_the_queue_and_its_subscription(stack, listen, number):
     listener = listen()
     assert [len(names) for names in left(stack)] == [1, 1]
+    listener.process.send_signal(number)
+    time.sleep(0.02)
     assert listener.end(number) == 0
     assert listener.printed.endswith("\nRemoved the queue and its subscription.\n")
     assert left(stack) == [[], []]
