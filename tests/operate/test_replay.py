@@ -259,9 +259,12 @@ def test_a_text_body_is_kept_byte_for_byte(stack, function, body):
 
 
 @pytest.mark.parametrize(("task_id", "status"), [(None, None), ("t1", None), (None, "succeed"), ("", "succeed")])
-@pytest.mark.parametrize("name", ["body", "other"])
-def test_outcomes_without_a_task_id_or_status_are_distinguished_by_their_bodies_or_ids(stack, task_id, status, name):
-    stack.has_logged(*[line("not_an_outcome", task_id, status, f"msg_{text}", **{name: text}) for text in "121"])
+@pytest.mark.parametrize(("name", "ids", "published"), [("body", "012", "2"), ("noBody", "101", "1")])
+def test_outcomes_without_a_task_id_or_status_are_distinguished_by_their_bodies_or_ids(
+    stack, task_id, status, name, ids, published
+):
+    tries = zip("aba", ids, strict=True)
+    stack.has_logged(*[line("not_an_outcome", task_id, status, f"msg_{id}", **{name: text}) for text, id in tries])
     assert [row[3] for row in shown(stack.run("replay", DRY="1")[1])[1:]] == ["2", "1"]
-    stack.has_logged(line("published", "t1", "succeed", "msg_1"))
+    stack.has_logged(line("published", "t1", "succeed", f"msg_{published}"))
     assert [row[3] for row in shown(stack.run("replay", DRY="1")[1])[1:]] == ["1"]
