@@ -129,5 +129,5 @@ def test_exactly_the_valid_webhooks_arrive_and_memory_does_not_grow(start, binar
     # Each call has one line. The fixture `start` searches the lines for secrets.
     assert len(function.log_lines()) == len(calls)
     grown = max(last - first for first, last in zip(*sizes, strict=True)) - len(calls) * TRACE_ID // PROCESSES
-    print(f"{name}: {len(settled)} of {WEBHOOKS} arrived, {arrived.total() - len(arrived)} twice; {grown} bytes grown")
+    print(f"{len(settled)} of {WEBHOOKS} arrived, {arrived.total() - len(arrived)} twice; {grown} bytes grown")
     assert grown <= GROWTH or WEBHOOKS < 20_000
