@@ -17,12 +17,11 @@ from pathlib import Path
 
 import pytest
 import urllib3
-from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
 
 from local import emulators
-from local.emulators import ADDRESS, KEY
-from local.front import Quiet
+from local.emulators import KEY
+from local.front import serving
 from operate.pollo import NOBODYS_KEY, Webhook
 
 WEBHOOKS, PROCESSES, SENDERS, RETRIES = int(os.environ.get("SOAK_WEBHOOKS", "20000")), 2, 8, 10
@@ -46,7 +45,6 @@ def webhook(number):
     return {0: forged, 1: forged, 2: random.choice(malformed)}.get(number % 20, (valid, None))
 
 
-@contextlib.contextmanager
 def failing(sns):
     """Passes calls to SNS. One in ten fails, before or after SNS has published the message."""
 
@@ -62,10 +60,7 @@ def failing(sns):
             request.environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
         return Response(status=500) if fault == 3 else passed
 
-    server = make_server(ADDRESS, 0, application, threaded=True, request_handler=Quiet)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://{ADDRESS}:{server.port}"
-    server.shutdown()
+    return serving(application)
 
 
 def drain(queue, arrived, settled, over):
@@ -92,15 +87,9 @@ def resident(process):
 @pytest.mark.soak
 @pytest.mark.parametrize("name", ["outcomes", "outcomes.fifo"])
 def test_exactly_the_valid_webhooks_arrive_and_memory_does_not_grow(start, binary, sns, name):
-    topic, arrived, settled, over, calls, sizes = (
-        sns.topic(name),
-        collections.Counter(),
-        set(),
-        threading.Event(),
-        [],
-        [],
-    )
+    topic, over = sns.topic(name), threading.Event()
     queue = sns.subscribed_queue(topic, name)
+    arrived, settled, calls, sizes = collections.Counter(), set(), [], []
 
     def send(number):
         sent, rejection = webhook(number)
@@ -119,10 +108,12 @@ def test_exactly_the_valid_webhooks_arrive_and_memory_does_not_grow(start, binar
         more = [emulators.started([binary], function.printed, env=function.environment) for _ in range(PROCESSES - 1)]
         processes = [function.process, *[running.enter_context(each)[0] for each in more]]
         draining = threads.submit(drain, queue, arrived, settled, over)
-        for part in [range(WEBHOOKS // 4), range(WEBHOOKS // 4, WEBHOOKS)]:
-            list(threads.map(send, part))
-            sizes.append([resident(process) for process in processes])
-        over.set()
+        try:
+            for part in [range(WEBHOOKS // 4), range(WEBHOOKS // 4, WEBHOOKS)]:
+                list(threads.map(send, part))
+                sizes.append([resident(process) for process in processes])
+        finally:
+            over.set()
         draining.result()
     assert set(arrived) == settled
     assert name == "outcomes" or arrived.total() == len(arrived)
