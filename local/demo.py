@@ -64,8 +64,11 @@ def invite(function, key):
     seconds = function.environment["WEBHOOK_TOLERANCE_SECONDS"]
     click.echo(f"""
 The function keeps running until Ctrl-C. Each further log line and message is shown here.
-Tolerance of timestamps: {seconds} seconds{" (old ones are accepted)" if seconds == "0" else ""}. These commands send a \
-signed webhook (`--help` explains others), and run the smoke test:
+
+   URL          {function.url} (leads to the function alone, so a tunnel may expose it)
+   tolerance    {seconds} seconds{" (old timestamps are accepted)" if seconds == "0" else ""}
+
+Send a signed webhook (`--help` explains others), or run the smoke test:
 
 export WEBHOOK_SECRET={key if key == KEY else "'your key'"}
 python3 -m operate.sign curl {function.url} --status failed | sh
