@@ -2,7 +2,7 @@
 
 const HANDLER: &str = include_str!("../../src/handler.rs");
 const TEMPLATE: &str = include_str!("../../template.yaml");
-const REPLAY: &str = include_str!("../../operate/unpublished.py");
+const REPLAY: &str = include_str!("../../operate/log.py");
 const RUNBOOK: &str = include_str!("../../docs/operations.md");
 
 #[test]
