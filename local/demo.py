@@ -76,14 +76,13 @@ make smoke URL={function.url}
 """)
 
 
-def show_further(sns, function, queues):
+def show_further(function, queues):
     while True:
         for line in function.log_lines():
             show(time.strftime("%H:%M:%S"), line)
         for queue in queues:
             for body, attributes in queue.take():
                 show(queue.name, f"{body} {json.dumps(attributes)}")
-        sns.check()
         function.check()
         time.sleep(0.5)
 
@@ -116,7 +115,7 @@ def main(stay, port, sns_port):
             if stay:
                 invite(function, key)
                 with contextlib.suppress(KeyboardInterrupt):
-                    show_further(sns, function, queues)
+                    show_further(function, queues)
 
 
 if __name__ == "__main__":
