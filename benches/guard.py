@@ -23,8 +23,8 @@ CEILINGS = CHECKOUT / "benches/ceilings.txt"
 # The last level is larger than what the function touches: a miss there is the first use of 64 bytes of memory.
 CACHES = ["--cache-sim=yes", "--I1=32768,8,64", "--D1=32768,8,64", "--LL=33554432,16,64"]
 
-# Instructions per webhook. Equal work differs by up to 64, because waiting and the log's date are never the same.
-EQUAL_WITHIN = 150
+# Instructions per webhook. Equal work differs by up to 70, as waiting and the log's date vary; a leak by thousands.
+EQUAL_WITHIN = 500
 
 
 def cachegrind(binary, events, trust=TRUST, **variables):
@@ -37,6 +37,9 @@ def cachegrind(binary, events, trust=TRUST, **variables):
             function.wait_until_ready()
             function.process.terminate()
             function.process.wait()
+        if function.sns_connections > 1:
+            # On a busy machine, valgrind can make the function exceed its time-outs and try again.
+            return cachegrind(binary, events, trust, **variables)
         counts = re.findall(r"(?:I +refs|LLi misses|LLd misses): +([\d,]+)", log.read())
     return [int(count.replace(",", "")) for count in counts]
 

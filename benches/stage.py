@@ -58,6 +58,7 @@ class Function(contextlib.ExitStack):
         }
         self.started = time.perf_counter()
         self.process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, close_fds=False)
+        self.sns_connections = 0
         # The connection on which the function waits for an event.
         self.waiting = None
 
@@ -103,6 +104,7 @@ class Function(contextlib.ExitStack):
         connection, _ = listening.accept()
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
         if listening is self.sns:
+            self.sns_connections += 1
             connection = self.tls.wrap_socket(connection, server_side=True)
         self.enter_context(connection)
         self.selector.register(connection, selectors.EVENT_READ, connection.makefile("rb"))

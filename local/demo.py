@@ -11,7 +11,7 @@ import click
 from local import emulators
 from local.emulators import KEY, SETTINGS, Failure
 from local.front import front
-from operate.pollo import NOBODYS_KEY, InvalidKey, Webhook, key_texts, read_keys
+from operate.pollo import NOBODYS_KEY, InvalidKey, Webhook, signing_keys
 
 # The queues of the topic, with their filter policies.
 QUEUES = {
@@ -99,9 +99,9 @@ def main(stay, port, sns_port):
         name: os.environ.get(name) or SETTINGS[name] for name in ["WEBHOOK_SECRET", "WEBHOOK_TOLERANCE_SECONDS"]
     }
     try:
-        read_keys(settings["WEBHOOK_SECRET"])
+        key, *_ = signing_keys(settings)
     except InvalidKey as error:
-        raise Failure(f"WEBHOOK_SECRET: {error}.") from None
+        raise Failure(f"{error}") from None
     emulators.isolate(os.environ)
     click.echo("Starting the function (in a clone, it is compiled first) and emulators of Lambda, SNS and SQS")
     lambda_port = emulators.free_port()
@@ -113,7 +113,6 @@ def main(stay, port, sns_port):
             click.echo("\nThe queues of the topic:")
             for name, policy in QUEUES.items():
                 show(name, policy.get("FilterPolicy", "no filter policy"))
-            key = key_texts(settings["WEBHOOK_SECRET"])[0]
             send_three(function, queues, key)
             if stay:
                 invite(function, key)

@@ -34,6 +34,9 @@ SETTINGS = dict(re.findall(r'^(\w+)="?(.*?)"?$', LOCAL_ENV.read_text(), re.MULTI
 KEY = SETTINGS["WEBHOOK_SECRET"]
 REGION = SETTINGS["AWS_REGION"]
 
+# Where the emulator of Lambda has the function's URL.
+URL_PATH = "/lambda-url/pollo-webhook/"
+
 # cargo-lambda asks cargo about the project, even for its emulator alone. This replies where there is no Rust.
 CARGO = """#!/bin/sh
 echo '{"packages": [{"id": "pollo-webhook", "name": "pollo-webhook", "version": "0.0.0", "manifest_path": "/",
@@ -176,7 +179,7 @@ def function(binary, sns, lambda_port=None, url=None, **environment):
         cargo.chmod(0o755)
         command = [TOOLS / "cargo-lambda", "lambda", "watch", "--only-lambda-apis", "-A", ADDRESS, "-P", lambda_port]
         with emulator("Lambda", lambda_port, command, env={**os.environ, "CARGO": str(cargo)}) as check_emulator:
-            function = Function(check_emulator, url or f"http://{ADDRESS}:{lambda_port}/", environment)
+            function = Function(check_emulator, url or f"http://{ADDRESS}:{lambda_port}{URL_PATH}", environment)
             with started([binary], function.printed, env=environment) as (function.process, function.reader):
                 yield function
 
@@ -185,8 +188,8 @@ class Sns:
     def __init__(self, port, check_emulator):
         self.check = check_emulator
         self.url = f"http://{ADDRESS}:{port}"
-        session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name=REGION)
-        self.sns, self.sqs = [session.client(service, endpoint_url=self.url) for service in ["sns", "sqs"]]
+        self.session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name=REGION)
+        self.sns, self.sqs = [self.session.client(service, endpoint_url=self.url) for service in ["sns", "sqs"]]
 
     def topic(self, name):
         """Creates a topic. Returns its ARN."""

@@ -11,7 +11,7 @@ import urllib3
 from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
-from local.emulators import ADDRESS, PATIENCE
+from local.emulators import ADDRESS, PATIENCE, URL_PATH
 
 # A function URL's limit.
 MAX_BODY_BYTES = 6 * 1024 * 1024
@@ -24,6 +24,9 @@ OF_ONE_HOP = {
 
 
 class Quiet(WSGIRequestHandler):
+    # Sends head and body together. If separate, the body waits until the client acknowledges the head.
+    wbufsize = -1
+
     def log_request(self, *_):
         """Logs nothing: the function's log has each request."""
 
@@ -38,9 +41,9 @@ def front(port, lambda_port):
         request.max_content_length = MAX_BODY_BYTES
         headers = {name: value for name, value in request.headers if name.lower() not in OF_ONE_HOP}
         # The function ignores path and query, so neither is passed on.
-        path, body = "/lambda-url/pollo-webhook/", request.get_data()
+        body = request.get_data()
         try:
-            received = emulator.request(request.method, path, body=body, headers=headers, redirect=False)
+            received = emulator.request(request.method, URL_PATH, body=body, headers=headers, redirect=False)
         except (urllib3.exceptions.HTTPError, ValueError):
             return Response("The function did not respond.\n", 502)
         # Without the emulator's permissions for web pages (CORS).

@@ -100,6 +100,8 @@ class Log:
         Also returns None, or the time from which the log was not read: because there is too much of it, or because
         CloudWatch returned the token of a page twice (boto3's paginator would raise an error).
         """
+        if start >= end:
+            return [], None
         request = {"logGroupName": self.group, "filterPattern": pattern}
         request |= {"startTime": max(0, int(start * 1000)), "endTime": int(end * 1000)}
         lines, tokens, deadline = [], set(), time.monotonic() + READING_SECONDS

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from operate.function_url import Unreachable, post
-from operate.terminal import STACK, Failure, click, command, http_url, printable, say, setting
+from operate.terminal import STACK, Failure, click, http_url, printable, say, setting
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 FORWARD_SECONDS = 10
@@ -52,7 +52,7 @@ def folder(text):
     return Path(text)
 
 
-@command()
+@click.command()
 @STACK
 @setting("FILTER", 'A filter policy on attributes, such as {"status": ["failed"]}.', type=filter_policy)
 @setting("FORWARD", "Send each outcome to this URL by POST, such as http://localhost:3000/.", type=http_url)
@@ -114,7 +114,8 @@ class Queues:
             yield url["QueueUrl"]
         finally:
             try:
-                self.remove(name)
+                self.unsubscribe(name)
+                self.delete(name)
             except self.aws.ERRORS as error:
                 left = f"The queue {name} may still exist: a `make listen` removes it after an hour."
                 raise Failure(f"{self.aws.sentence(error)}\n{left}") from None
@@ -158,17 +159,16 @@ class Queues:
                     continue
                 self.unsubscribe(name)
                 yield from self.messages(url, 2)
-                self.remove(name)
+                self.delete(name)
                 say(f"Removed {name}, which is an hour old.")
 
     def unsubscribe(self, name):
+        """Comes before `delete`, so that SNS never delivers to a queue that is no more, or that was read already."""
         for endpoint, arn in self.aws.subscriptions(self.topic):
             if endpoint == name:
                 self.sns.unsubscribe(SubscriptionArn=arn)
 
-    def remove(self, name):
-        """Removes the subscription first, so that SNS never delivers to a deleted queue."""
-        self.unsubscribe(name)
+    def delete(self, name):
         with contextlib.suppress(self.sqs.exceptions.QueueDoesNotExist):
             self.sqs.delete_queue(QueueUrl=self.sqs.get_queue_url(QueueName=name)["QueueUrl"])
 

@@ -11,13 +11,17 @@ from urllib.parse import quote
 from operate.function_url import LOCAL, Unreachable, exchange
 from operate.log import SMOKE, Outcome
 from operate.replay import find, is_old, offer, table
-from operate.terminal import DRY, SINCE, STACK, UNTIL, URL, YES, click, command, keys, printable, say, setting
+from operate.terminal import DRY, SINCE, STACK, UNTIL, URL, YES, click, keys, printable, say, setting
 
 TIMEOUT_SECONDS = 30
 MAX_RESPONSE_BYTES = 5_000_000
 
 # A request that exceeds Pollo's limit is repeated, after as many seconds as Retry-After says, or these.
 TRIES, WAIT_SECONDS, MAX_WAIT_SECONDS = 4, 5, 60
+
+
+# Some editors start a file with a mark of the encoding.
+IDS = click.File(encoding="utf-8-sig", errors="replace")
 
 
 class Unknown(Exception):
@@ -35,16 +39,17 @@ def api_url(text):
     return text.rstrip("/")
 
 
-@command()
+@click.command()
 @STACK
-@setting("TASKS", "A file with task ids, one a line, or - for standard input.", type=click.File(errors="replace"))
+@setting("TASKS", "A file with task ids, one a line, or - for standard input.", type=IDS)
 @setting("POLLO_API_URL", "Pollo's API.", default="https://pollo.ai/api/platform", type=api_url, metavar="URL")
+@setting("AGAIN", "Also send TASKS that were published, such as when nobody had subscribed.", is_flag=True)
 @SINCE
 @UNTIL
 @DRY
 @YES
 @URL
-def reconcile(stack, tasks, pollo_api_url, since, until, dry, yes, url):
+def reconcile(stack, tasks, pollo_api_url, again, since, until, dry, yes, url):
     """Asks Pollo for outcomes that were not published, and sends them: make reconcile STACK=pollo-webhook.
 
     Without TASKS, asks for the outcomes that the log shows without a body. POLLO_API_KEY is the key of Pollo's API. The
@@ -61,7 +66,8 @@ def reconcile(stack, tasks, pollo_api_url, since, until, dry, yes, url):
     logged = {outcome.task_id: outcome for outcome in found if outcome.task_id}
     if listed is None:
         listed = [task for task, outcome in logged.items() if outcome.body is None and not is_old(outcome, since)]
-    wanted = [task for task in listed if task not in published and not task.startswith(SMOKE)]
+    done = set() if again else published
+    wanted = [task for task in listed if task not in done and not task.startswith(SMOKE)]
     if len(wanted) < len(listed):
         say(f"{len(listed) - len(wanted)} of {len(listed)} tasks were published, or are smoke tests.")
     outcomes, all_known = [], True

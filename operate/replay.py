@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from operate.function_url import Unreachable, post
 from operate.log import PATTERN, PUBLISHED, unpublished
 from operate.pollo import Webhook
-from operate.terminal import DRY, SINCE, STACK, UNTIL, URL, YES, command, confirm, keys, printable, say
+from operate.terminal import DRY, SINCE, STACK, UNTIL, URL, YES, click, confirm, keys, printable, say
 
 # The function responds within 8 seconds of its start.
 TIMEOUT_SECONDS = 20
@@ -24,7 +24,7 @@ PUBLISHED_SECONDS = 14 * 24 * 60 * 60
 HEADINGS = ["TASK", "STATUS", "REASON", "TRIES", "AGE", "FIRST TRY (UTC)", "LAST TRY (UTC)"]
 
 
-@command()
+@click.command()
 @STACK
 @SINCE
 @UNTIL
@@ -60,6 +60,8 @@ def find(log, since, until):
     """The outcomes that were not published, the ids of the tasks that were, and whether everything could be read."""
     now = time.time()
     until = until or now
+    if until <= since:
+        raise click.UsageError("UNTIL is not after SINCE.")
     say(f"Reading {log.group} from {utc(since)} UTC on")
     lines, unread = log.read(since, until, PATTERN)
     later, unread_later = log.read(unread or until, now, PUBLISHED)

@@ -7,7 +7,7 @@ import time
 from operate.function_url import LOCAL, post
 from operate.log import SMOKE, parse
 from operate.pollo import PUBLISHED_KEY, Webhook, key_bytes
-from operate.terminal import YES, Failure, command, confirm, http_url, keys, printable, say, setting
+from operate.terminal import URL, YES, Failure, click, confirm, keys, printable, say, setting
 
 # The function responds within 8 seconds of its start.
 TIMEOUT_SECONDS = 10
@@ -25,18 +25,16 @@ WAITS_SECONDS = [0, 2, 3, 5, 10]
 EARLIER_SECONDS = 60
 
 
-@command()
+@click.command()
 @setting("STACK", "The name of the stack.")
-@setting(
-    "URL", "The URL, without or instead of the stack's. Without STACK, no AWS credentials are needed.", type=http_url
-)
+@URL
 @YES
 def smoke(stack, url, yes):
     """Tests a deployed function: make smoke STACK=pollo-webhook, or URL=...
 
     Sends a success signed with each key in WEBHOOK_SECRET, which the function must publish, and two that it must
     reject: a forged one, and one that is signed with the published test key. With STACK, also checks the topic's
-    subscriptions and searches the log for causes.
+    subscriptions and searches the log for causes. Without STACK, no AWS credentials are needed.
     """
     if not stack and not url:
         raise Failure("Neither STACK nor URL is set: make smoke STACK=pollo-webhook, or URL=https://…")

@@ -1,6 +1,5 @@
 """What the commands share on the terminal: settings, sentences, a question and exit statuses."""
 
-import functools
 import os
 import re
 import sys
@@ -89,5 +88,3 @@ YES = setting("YES", "Send without asking.", is_flag=True)
 DRY = setting("DRY", "Show what would be sent, and send nothing.", is_flag=True)
 SINCE = setting("SINCE", "How far back the log is read.", type=time_ago, metavar="TIME", default="72h")
 UNTIL = setting("UNTIL", "Up to which age the log is read.", type=time_ago, metavar="TIME")
-
-command = functools.partial(click.command, context_settings={"max_content_width": 100})

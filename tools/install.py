@@ -47,7 +47,7 @@ def install(name):
     if installed.exists() and installed.read_text() == pins.read_text():
         return
     print(f"Installing tools/{name}.txt into .tools/{name}, which can take minutes", flush=True)
-    pip = [folder / "bin" / "python", "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
+    pip = [folder / "bin" / "python", "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--quiet"]
     for command in [
         [sys.executable, "-m", "venv", "--clear", folder],
         # With --no-deps, because a list can leave out a dependency on purpose.

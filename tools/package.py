@@ -32,29 +32,22 @@ def main():
     architecture = sys.argv[1] if len(sys.argv) > 1 else "x86_64"
     if architecture not in TARGETS:
         sys.exit(f"{architecture} is not an architecture of Lambda; expected {' or '.join(TARGETS)}")
-    bootstrap = compiled(architecture)
-    path = archive_path(architecture)
-    path.write_bytes(archive(contents(CHECKOUT, bootstrap, architecture, crates(architecture)), version(CHECKOUT)))
+    path, files = archive_path(architecture), contents(compiled(architecture), architecture)
+    folder = path.stem.removesuffix(f"-{architecture}")
+    path.write_bytes(zipped({f"{folder}/{name}": (data, 0o644) for name, data in files.items()}))
     (PACKAGES / "SHA256SUMS").write_text(sums({path.name: path.read_bytes()}))
     print(path.relative_to(CHECKOUT))
 
 
-def version(checkout):
-    return tomllib.loads((checkout / "Cargo.toml").read_text())["package"]["version"]
-
-
 def archive_path(architecture):
-    return PACKAGES / f"pollo-webhook-{version(CHECKOUT)}-{architecture}.zip"
+    version = tomllib.loads((CHECKOUT / "Cargo.toml").read_text())["package"]["version"]
+    return PACKAGES / f"pollo-webhook-{version}-{architecture}.zip"
 
 
 def compiled(architecture):
     """The function, compiled with the same command as in `sam build`."""
-    target = TARGETS[architecture]
-    libraries = run("rustc", "--print", "target-libdir", "--target", target).strip()
-    # Otherwise cargo-lambda installs the target without asking.
-    if not Path(libraries).is_dir():
-        sys.exit(f"Rust cannot compile for {architecture}: run `rustup target add {target}` first")
     folder = PACKAGES / architecture
+    # Without the check, cargo-lambda does not install a missing target of Rust without asking.
     options = ["--release", "--locked", "--skip-target-check", *(["--arm64"] if architecture == "arm64" else [])]
     run("cargo", "lambda", "build", *options, "--lambda-dir", folder, "--flatten", "pollo-webhook", stdout=None)
     return (folder / "bootstrap").read_bytes()
@@ -73,17 +66,17 @@ def run(*command, stdout=subprocess.PIPE):
         sys.exit(str(error))
 
 
-def contents(checkout, bootstrap, architecture, crates):
+def contents(bootstrap, architecture):
     """The files of the archive: names and contents."""
-    paths = [path for pattern in FILES for path in checkout.glob(pattern) if path.is_file()]
-    paths = [path.relative_to(checkout) for path in paths]
+    paths = [path for pattern in FILES for path in CHECKOUT.glob(pattern) if path.is_file()]
+    paths = [path.relative_to(CHECKOUT) for path in paths]
     # Without what tools write into the examples, such as node_modules, __pycache__, .aws-sam and .terraform.
     paths = [path for path in paths if not re.search(r"(^|/)(\.|__pycache__/|node_modules/)", path.as_posix())]
-    files = {path.as_posix(): (checkout / path).read_bytes() for path in paths}
-    files["Makefile"] = (checkout / "tools" / "release.mk").read_bytes()
+    files = {path.as_posix(): (CHECKOUT / path).read_bytes() for path in paths}
+    files["Makefile"] = (CHECKOUT / "tools" / "release.mk").read_bytes()
     files["bootstrap.zip"] = zipped({"bootstrap": (bootstrap, 0o755)})
-    files["template.yaml"] = template((checkout / "template.yaml").read_text(), architecture).encode()
-    files["sbom.cdx.json"] = materials(checkout, bootstrap, crates).encode()
+    files["template.yaml"] = template((CHECKOUT / "template.yaml").read_text(), architecture).encode()
+    files["sbom.cdx.json"] = materials(bootstrap, crates(architecture)).encode()
     return {**files, "SHA256SUMS": sums(files).encode()}
 
 
@@ -100,9 +93,9 @@ def template(text, architecture):
     return text
 
 
-def materials(checkout, bootstrap, crates):
+def materials(bootstrap, crates):
     """The bill of materials, in CycloneDX format."""
-    locked = tomllib.loads((checkout / "Cargo.lock").read_text())["package"]
+    locked = tomllib.loads((CHECKOUT / "Cargo.lock").read_text())["package"]
     checksums = {(crate["name"], crate["version"]): crate.get("checksum") for crate in locked}
     components = []
     for line in sorted(set(crates.splitlines())):
@@ -114,10 +107,8 @@ def materials(checkout, bootstrap, crates):
             function = component
         else:
             components.append(component)
-    function |= {
-        "type": "application",
-        "hashes": [{"alg": "SHA-256", "content": hashlib.sha256(bootstrap).hexdigest()}],
-    }
+    function["type"] = "application"
+    function["hashes"] = [{"alg": "SHA-256", "content": hashlib.sha256(bootstrap).hexdigest()}]
     # Without the optional serial number and time, which would make each build different.
     bill = {"bomFormat": "CycloneDX", "specVersion": "1.5", "version": 1, "metadata": {"component": function}}
     return json.dumps({**bill, "components": components}, indent=1) + "\n"
@@ -126,10 +117,6 @@ def materials(checkout, bootstrap, crates):
 def sums(files):
     """The checksums, in the format of `sha256sum --check`."""
     return "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in sorted(files.items()))
-
-
-def archive(files, version):
-    return zipped({f"pollo-webhook-{version}/{name}": (data, 0o644) for name, data in files.items()})
 
 
 def zipped(files):

@@ -9,7 +9,7 @@ ifeq ($(words $(MAKEFILE_LIST)),1)
 help:
 	@echo '  make demo       runs the function with emulators of Lambda, SNS and SQS, sends three webhooks, and exits'
 	@echo '  make local      does the same, and keeps running until Ctrl-C'
-	@echo 'Both run on x86_64 Linux. For a deployed stack (docs/operations.md):'
+	@echo 'Both run on Linux with the architecture of this release. For a deployed stack (docs/operations.md):'
 	@echo '  make smoke      tests it: STACK=pollo-webhook or URL=..., with the key in WEBHOOK_SECRET'
 	@echo '  make replay     sends unpublished outcomes again: STACK=pollo-webhook'
 	@echo '  make reconcile  finds outcomes that never arrived, by asking Pollo: STACK=pollo-webhook'

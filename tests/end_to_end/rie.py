@@ -1,6 +1,6 @@
 """The function on AWS's own Runtime Interface Emulator, which enforces the time-out and sends real deadlines.
 
-The wheel of the SAM CLI has it (tools/rie.txt). It has no function URL, so the events are made here: payload format 2.0.
+The wheel of the SAM CLI has it (tools/rie.txt).
 """
 
 import contextlib
@@ -17,7 +17,7 @@ PROGRAM = f".tools/rie/lib/*/site-packages/samcli/local/rapid/aws-lambda-rie-{AR
 
 
 def event(webhook):
-    """The event of a function URL for a webhook with a text body."""
+    """The event of a function URL, in payload format 2.0, for a webhook with a text body."""
     made = json.loads((CHECKOUT / "events" / "succeed.json").read_text())
     made["headers"] |= {name.lower(): value for name, value in webhook.headers().items()}
     return {**made, "body": webhook.body.decode()}
@@ -29,12 +29,9 @@ class Runtime:
 
     def invoke(self, event):
         """Returns the function's response, and what it and Lambda have logged."""
-        url = f"{self.url}2015-03-31/functions/function/invocations"
-        response = urllib3.request("POST", url, body=json.dumps(event), timeout=PATIENCE, retries=False).data
+        response = urllib3.request("POST", self.url, body=json.dumps(event), timeout=PATIENCE, retries=False)
         lines = list(iter(lambda: self.lines.get(timeout=PATIENCE), "end"))
-        with contextlib.suppress(ValueError):
-            response = json.loads(response)
-        return response, [json.loads(line) for line in lines if line.startswith("{")], lines
+        return response.data and response.json(), [json.loads(line) for line in lines if line.startswith("{")], lines
 
     def printed(self, line):
         self.lines.put(line)
@@ -51,6 +48,6 @@ def runtime(binary, timeout, **environment):
     command = [program, "--runtime-interface-emulator-address", f"{ADDRESS}:{ports[0]}"]
     command += ["--runtime-api-address", f"{ADDRESS}:{ports[1]}", binary]
     environment = {**SETTINGS, "AWS_LAMBDA_FUNCTION_TIMEOUT": str(timeout), **environment}
-    running = Runtime(f"http://{ADDRESS}:{ports[0]}/")
+    running = Runtime(f"http://{ADDRESS}:{ports[0]}/2015-03-31/functions/function/invocations")
     with emulator("Lambda", ports[0], command, printed=running.printed, env=environment):
         yield running

@@ -1,52 +1,63 @@
-"""The connection to SNS: it is reused, replaced if closed, and trusted only with Amazon's roots."""
+"""The connection to SNS: it is replaced if it was closed, and trusted only with Amazon's roots."""
 
 import contextlib
+import importlib.util
 import re
 import signal
 import socket
 import socketserver
 import ssl
+import struct
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from local.emulators import ADDRESS, CHECKOUT, KEY, PATIENCE
+from local.emulators import ADDRESS, CHECKOUT, KEY
 from operate.pollo import Webhook
-from tests.certificate import self_signed_certificate
 from tests.end_to_end.exchange import SUCCESS, exchange
-from tests.http_server import reset_when_closed, serving
+
+ACCEPTED = b"<PublishResponse><PublishResult><MessageId>m</MessageId></PublishResult></PublishResponse>"
 
 
-def accepted(_):
-    """The response of SNS to an accepted message."""
-    return 200, b"<PublishResponse><PublishResult><MessageId>m</MessageId></PublishResult></PublishResponse>"
-
-
-def test_webhooks_share_one_connection_to_sns(start):
-    with serving(accepted) as sns:
-        function = start(AWS_ENDPOINT_URL_SNS=sns.url)
-        for _ in range(3):
-            assert exchange(function, Webhook(SUCCESS, KEY))[0] == 200
-    assert len(sns.connections) == 1
+@contextlib.contextmanager
+def listening(handler):
+    """Serves until the end of the block. Yields the host and the port."""
+    with socketserver.ThreadingTCPServer((ADDRESS, 0), handler) as server:
+        # The function keeps its connection open for longer.
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
+        yield f"{ADDRESS}:{server.server_address[1]}"
+        server.shutdown()
 
 
 @pytest.mark.parametrize("how", ["closed", "reset"])
 def test_a_connection_closed_while_the_function_is_frozen_loses_no_webhook(start, how):
     """Lambda freezes a function between events, sometimes for minutes."""
-    with serving(accepted) as sns:
-        function = start(AWS_ENDPOINT_URL_SNS=sns.url)
+    connections = []
+
+    class Sns(socketserver.StreamRequestHandler):
+        def handle(self):
+            connections.append(self.connection)
+            while head := b"".join(iter(lambda: self.rfile.readline().strip(), b"")):
+                self.rfile.read(int(re.search(rb"content-length: (\d+)", head)[1]))
+                self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(ACCEPTED), ACCEPTED))
+
+    with listening(Sns) as sns:
+        function = start(AWS_ENDPOINT_URL_SNS=f"http://{sns}")
         assert exchange(function, Webhook(SUCCESS, KEY))[0] == 200
         function.process.send_signal(signal.SIGSTOP)
         if how == "reset":
-            reset_when_closed(sns.connections[0])
+            connections[0].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         # The thread that reads the connection then closes it.
-        sns.connections[0].shutdown(socket.SHUT_RD)
-        assert sns.closed.acquire(timeout=PATIENCE)
+        connections[0].shutdown(socket.SHUT_RD)
+        while connections[0].fileno() != -1:
+            time.sleep(0.01)
         function.process.send_signal(signal.SIGCONT)
         assert exchange(function, Webhook(SUCCESS, KEY))[0] == 200
-        assert len(sns.connections) == 2
+        assert len(connections) == 2
 
 
 @contextlib.contextmanager
@@ -77,38 +88,21 @@ def presenting(chain):
                 self.request.sendall(b"\x16" + tls_1_2 + vector(2, part))
             self.request.recv(65_536)
 
-    with socketserver.ThreadingTCPServer((ADDRESS, 0), Hello) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"https://{ADDRESS}:{server.server_address[1]}"
-        server.shutdown()
+    with listening(Hello) as host:
+        yield f"https://{host}"
 
 
 @pytest.mark.parametrize(("owner", "detail"), [("amazon", "not valid for name"), ("lets-encrypt", "UnknownIssuer")])
-@pytest.mark.skipif(sys.platform != "linux", reason="the path of libfaketime is that of Linux")
+@pytest.mark.skipif(sys.platform != "linux", reason="the library of the wheel is one for Linux")
 def test_sns_is_trusted_only_with_a_certificate_of_amazons_roots(start, owner, detail):
     """Uses the chains of aws.amazon.com and letsencrypt.org from August 2026, without their keys. TLS verifies the chain
     before the name, so a trusted chain fails on the name."""
-    libraries = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
-    assert libraries, "libfaketime is missing: apt-get install faketime"
-    then = {"LD_PRELOAD": str(libraries[0]), "FAKETIME": "@2026-08-12 12:00:00", "DONT_FAKE_MONOTONIC": "1"}
+    wheel = Path(importlib.util.find_spec("libfaketime").origin).parent
+    clock = {"LD_PRELOAD": f"{wheel}/vendor/libfaketime/src/libfaketime.so.1", "FAKETIME": "@2026-08-12 12:00:00"}
     pem = (CHECKOUT / f"tests/vectors/chains/{owner}.pem").read_text()
     chain = re.findall("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", pem, re.DOTALL)
     with presenting([ssl.PEM_cert_to_DER_cert(certificate) for certificate in chain]) as url:
-        function = start(AWS_ENDPOINT_URL_SNS=url, WEBHOOK_TOLERANCE_SECONDS="0", **then)
+        function = start(AWS_ENDPOINT_URL_SNS=url, WEBHOOK_TOLERANCE_SECONDS="0", DONT_FAKE_MONOTONIC="1", **clock)
         status, _, line = exchange(function, Webhook(SUCCESS, KEY))
     assert (status, line["code"]) == (503, "DispatchFailure")
     assert detail in line["detail"]
-
-
-def test_roots_from_the_environment_replace_amazons_roots(start, tmp_path):
-    trusted, key = self_signed_certificate(tmp_path)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(trusted, key)
-    with serving(accepted, context) as sns:
-        function = start(AWS_ENDPOINT_URL_SNS=sns.url)
-        status, _, line = exchange(function, Webhook(SUCCESS, KEY))
-        assert (status, line["code"]) == (503, "DispatchFailure")
-        assert "certificate" in line["detail"]
-        for variable, named in [("SSL_CERT_FILE", trusted), ("SSL_CERT_DIR", tmp_path)]:
-            function = start(AWS_ENDPOINT_URL_SNS=sns.url, **{variable: str(named)})
-            assert exchange(function, Webhook(SUCCESS, KEY))[0] == 200, variable

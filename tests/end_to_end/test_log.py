@@ -1,23 +1,26 @@
-"""The log of the function: one line for each request, counted by the template's metrics, without secrets."""
+"""The log of the function: what each result means to the template's metrics and alarms, to replay and to the runbook."""
 
-import functools
 import json
 import re
-import subprocess
+import sys
 import time
 
 import pytest
 import yaml
 
 from local.emulators import CHECKOUT, KEY
+from operate.log import NOT_PUBLISHED
 from operate.pollo import NOBODYS_KEY, Webhook, key_bytes
-from operate.terminal import Failure
-from tests.end_to_end.exchange import REQUEST_ID, SUCCESS, exchange
+from tests.end_to_end.conftest import ROLE
+from tests.end_to_end.exchange import SUCCESS
+from tests.end_to_end.rie import event, runtime
 from tests.leaks import leaks
 
+RUNBOOK = (CHECKOUT / "docs" / "operations.md").read_text()
+REJECTED = ["AuthenticRejected"]
 
-def event(name):
-    return json.loads((CHECKOUT / "events" / name).read_text())
+
+TOO_LARGE = SUCCESS.ljust(1 << 20)
 
 
 class Template(yaml.SafeLoader):
@@ -25,126 +28,80 @@ class Template(yaml.SafeLoader):
 
 
 Template.add_multi_constructor("!", lambda *_: None)
+RESOURCES = yaml.load((CHECKOUT / "template.yaml").read_text(), Template)["Resources"]
 
 
-@functools.cache
-def metrics():
-    """The template's metrics by name, with the terms of their filters. A metric counts a line if one term matches."""
-    found = {}
-    template = yaml.load((CHECKOUT / "template.yaml").read_text(), Template)
-    for resource in template["Resources"].values():
-        if resource["Type"] == "AWS::Logs::MetricFilter":
-            pattern = " ".join(resource["Properties"]["FilterPattern"].split())
-            terms = re.findall(r'\$\.(\w+) (=|>=) ("\w+"|\d+)', pattern)
-            # The pattern has no other parts.
-            assert pattern == "{ " + " || ".join(f"$.{' '.join(term)}" for term in terms) + " }"
-            [transformation] = resource["Properties"]["MetricTransformations"]
-            found[transformation["MetricName"]] = terms
-    return found
+def of_type(name):
+    return {key: value["Properties"] for key, value in RESOURCES.items() if value["Type"] == f"AWS::{name}"}
+
+
+# The patterns by the names of the metrics.
+FILTERS = {
+    properties["MetricTransformations"][0]["MetricName"]: " ".join(properties["FilterPattern"].split())
+    for properties in of_type("Logs::MetricFilter").values()
+}
 
 
 def counted(line):
-    """The names of the metrics that count a line."""
-    for name, terms in metrics().items():
-        for field, operator, operand in terms:
-            value, operand = line.get(field), json.loads(operand)
-            if value == operand if operator == "=" else isinstance(value, int | float) and value >= operand:
-                yield name
-                break
+    """The names of the metrics that count a line: those with a filter of which one term matches."""
+    for name, pattern in FILTERS.items():
+        terms = re.findall(r'\$\.(\w+) (=|>=) ("\w+"|\d+)', pattern)
+        # The pattern has no other parts.
+        assert pattern == "{ " + " || ".join(f"$.{' '.join(term)}" for term in terms) + " }"
+        values = [(line.get(field), operator, json.loads(operand)) for field, operator, operand in terms]
+        if any(
+            value == operand if operator == "=" else (value or -1) >= operand for value, operator, operand in values
+        ):
+            yield name
 
 
-def test_each_webhook_gets_its_status_and_is_counted_by_the_right_metrics(start, topic, queue):
-    function = start(SNS_TOPIC_ARN=topic)
-    # The maximum of SNS, without room for the attributes.
-    too_large = SUCCESS.ljust(1_048_576)
+def runbook_names(metric):
+    """The words that the runbook explains under the alarm of a metric."""
+    [alarm] = [name for name, alarm in of_type("CloudWatch::Alarm").items() if alarm["MetricName"] == metric]
+    section = re.split(r"^#+ ", RUNBOOK.partition(f"### `{alarm}`\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
+    return re.findall(r"`(\w+)`", section)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="AWS's emulator runs on Linux only")
+@pytest.mark.parametrize("timeout", [15, 3])
+def test_each_result_is_counted_explained_and_replayed_as_it_must_be(binary, sns, topic, queue, timeout):
+    settings = {**ROLE, "WEBHOOK_TOLERANCE_SECONDS": "300", "AWS_ENDPOINT_URL_SNS": sns.url}
     early, late = [str(int(time.time()) + seconds) for seconds in [600, -600]]
-    seen = set()
-    for webhook, result, expected in [
-        (Webhook(SUCCESS, KEY), (200, "published"), ["Published", "SnsMilliseconds"]),
-        (Webhook(SUCCESS, KEY, id=""), (400, "header_missing"), ["Unverified"]),
-        (Webhook(SUCCESS, NOBODYS_KEY), (401, "signature_mismatch"), ["Unverified"]),
-        (Webhook(too_large, NOBODYS_KEY), (401, "signature_mismatch"), ["Unverified"]),
-        (Webhook(SUCCESS, KEY, timestamp="soon"), (400, "timestamp_unreadable"), ["AuthenticRejected"]),
-        (Webhook(SUCCESS, KEY, timestamp=early), (401, "timestamp_outside_tolerance"), ["AuthenticRejected"]),
-        (Webhook(SUCCESS, KEY, timestamp=late), (401, "timestamp_outside_tolerance"), ["AuthenticRejected"]),
-        (Webhook(too_large, KEY), (413, "too_large"), ["AuthenticRejected"]),
-        (Webhook(b"[]", KEY), (422, "not_an_outcome"), ["AuthenticRejected"]),
-    ]:
-        status, response, line = exchange(function, webhook)
-        assert (status, line["result"]) == result
-        assert list(response) == (["messageId"] if status == 200 else ["error"])
-        assert sorted(counted(line)) == expected, line["result"]
-        seen |= set(expected)
-    unreadable = event("succeed.json")
-    unreadable["headers"]["x-webhook-id"] = "\ufffe"
-    function.invoke(json.dumps(unreadable))
-    line = json.loads(function.log())
-    assert (line["result"], list(counted(line))) == ("header_unreadable", ["Unverified"])
-    status, headers, _ = function.request("GET")
-    line = json.loads(function.log())
-    assert (status, headers["Allow"], line["result"], list(counted(line))) == (405, "POST", "method_not_allowed", [])
-    function = start(SNS_TOPIC_ARN="arn:aws:sns:us-east-1:123456789012:gone")
-    status, headers, _ = function.send(Webhook(SUCCESS, KEY))
-    line = json.loads(function.log())
-    assert (status, headers["Retry-After"], line["level"], line["code"]) == (503, "30", "ERROR", "NotFound")
-    assert (line["result"], sorted(counted(line))) == ("not_published", ["NotPublished", "SnsMilliseconds"])
-    # Every metric was tested.
-    assert seen | {"NotPublished"} == set(metrics())
-    assert len(queue.take()) == 1
-
-
-@pytest.mark.parametrize(
-    ("variable", "value"),
-    [
-        ("WEBHOOK_SECRET", ""),
-        ("WEBHOOK_SECRET", "p4ss word%"),
-        ("WEBHOOK_SECRET", "changeme"),
-        ("SNS_TOPIC_ARN", "p4ss word%"),
-        ("WEBHOOK_TOLERANCE_SECONDS", "p4ss word%"),
-        ("AWS_ENDPOINT_URL_SNS", "p4ss word%"),
-        ("AWS_ENDPOINT_URL", "p4ss word%"),
-        ("AWS_SECRET_ACCESS_KEY", ""),
-        ("SSL_CERT_FILE", "/p4ss word%"),
-    ],
-)
-def test_a_wrong_setting_stops_the_start_and_is_named_in_one_line(start, binary, variable, value):
-    function = start(**{variable: value})
-    with pytest.raises(Failure, match=variable):
-        function.request("GET")
-    assert function.process.wait() != 0
-    ended = subprocess.run([binary], env=function.environment, capture_output=True, text=True, timeout=60, check=False)
-    assert ended.stderr == ""
-    [line] = [json.loads(line) for line in ended.stdout.splitlines()]
-    assert (line["level"], line["result"]) == ("ERROR", "not_configured")
-    assert re.search(rf"^{variable}: .* \(expected .*\)$", line["detail"])
-    assert "p4ss" not in ended.stdout
-
-
-def test_an_unreadable_event_is_logged_in_one_line_without_its_content(start, topic, queue):
-    function = start(SNS_TOPIC_ARN=topic)
-    broken = event("succeed.json")
-    broken["headers"]["x-webhook-id"] = "p4ss\nword"
-    # A dependency panics on a body that is not Base64, before the function's own code runs.
-    panic = {**event("base64-body.json"), "body": "p4ss word%"}
-    for unread in [broken, {}, "p4ss", panic]:
-        status, _, body = function.invoke(json.dumps(unread))
-        assert status != 200
-        text = function.log()
-        assert "p4ss" not in body + text
-        line = json.loads(text)
-        assert line["level"] == "ERROR"
-    assert line["result"] == "panic"
-    assert re.search(r"\.rs:\d+:\d+$", line["location"])
-    assert REQUEST_ID.fullmatch(line["requestId"])
-    assert exchange(function, Webhook(SUCCESS, KEY))[0] == 200
-    assert function.process.poll() is None
+    # The topic, the settings of the webhook, the status, the result, its metrics, and whether replay takes it.
+    cases = [
+        (topic, {}, 200, "published", ["Published", "SnsMilliseconds"], False),
+        (topic, {"id": ""}, 400, "header_missing", ["HeadersUnreadable"], False),
+        (topic, {"id": "\ufffe"}, 400, "header_unreadable", ["HeadersUnreadable"], False),
+        (topic, {"key": NOBODYS_KEY}, 401, "signature_mismatch", ["SignatureMismatch"], False),
+        (topic, {"key": NOBODYS_KEY, "body": TOO_LARGE}, 401, "signature_mismatch", ["SignatureMismatch"], False),
+        (topic, {"timestamp": "soon"}, 400, "timestamp_unreadable", REJECTED, True),
+        (topic, {"timestamp": early}, 401, "timestamp_outside_tolerance", REJECTED, True),
+        (topic, {"timestamp": late}, 401, "timestamp_outside_tolerance", REJECTED, True),
+        (topic, {"body": TOO_LARGE}, 413, "too_large", REJECTED, True),
+        (topic, {"body": b"[]"}, 422, "not_an_outcome", REJECTED, True),
+        (f"{topic}-gone", {}, 503, "not_published", ["NotPublished", "SnsMilliseconds"], True),
+    ]
+    for place, webhook, status, result, counting, replayed in cases:
+        with runtime(binary, timeout, **settings, SNS_TOPIC_ARN=place) as function:
+            made = event(Webhook(**{"body": SUCCESS, "key": KEY, **webhook}))
+            response, [line], written = function.invoke(made)
+        assert (response["statusCode"], line["httpStatus"], line["result"]) == (status, status, result)
+        assert f"START RequestId: {line['requestId']} Version: $LATEST" in written
+        assert leaks(f"{response} {written}", {"WEBHOOK_SECRET": KEY, **ROLE}) == []
+        assert sorted(counted(line)) == counting, result
+        assert result == "published" or result in runbook_names(counting[0]), result
+        assert (result in NOT_PUBLISHED) == replayed, result
+    # Nothing was left out. test_runtime.py has the results without metrics, which Lambda counts as errors.
+    assert {metric for case in cases for metric in case[4]} == set(FILTERS)
+    assert set(NOT_PUBLISHED) < {case[3] for case in cases}
+    assert {"not_configured", "panic"} <= {*runbook_names("Errors")}
     assert len(queue.take()) == 1
 
 
 def test_the_check_finds_a_logged_key_or_signature():
-    signature = Webhook(SUCCESS, KEY).headers()["X-Webhook-Signature"]
+    signature = Webhook(b"{}", KEY).headers()["X-Webhook-Signature"]
     environment = {"WEBHOOK_SECRET": f"{NOBODYS_KEY},{KEY}", "AWS_SECRET_ACCESS_KEY": "secret/of+the+role"}
     raw = key_bytes(KEY)
     for leak in [KEY, raw.hex(), str(list(raw)), repr(raw), signature, "secret/of+the+role", "c3e1f0a9" * 8]:
         assert leaks(f'{{"result":"published","detail":"{leak}"}}', environment) != [], leak
-    assert leaks('{"result":"published","webhookId":"msg_1"}', environment) == []
+    assert leaks(f'{{"result":"published","webhookId":"msg_1","bodySha256":"{"c3e1f0a9" * 8}"}}', environment) == []

@@ -23,7 +23,7 @@ BODY = b'{"taskId":"t",\n"status":"failed"}'
 @pytest.mark.parametrize(
     ("name", "value", "problem"),
     [
-        ("WEBHOOK_SECRET", "changeme", "WEBHOOK_SECRET: key 1 has 6 bytes; at least 16 are needed."),
+        ("WEBHOOK_SECRET", "changeme", "WEBHOOK_SECRET: key 1 has 6 bytes; at least 16 are needed; expected "),
         ("LAMBDA_PORT", "9OOO", "'LAMBDA_PORT'): '9OOO' is not a valid integer"),
         ("LAMBDA_PORT", "USED", "in use by another program"),
         ("SNS_PORT", "USED", "The emulator of SNS cannot use the port USED: Address already in use."),

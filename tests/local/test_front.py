@@ -4,10 +4,10 @@ import json
 import re
 import socket
 import time
-import urllib.request
 from urllib.parse import urlsplit
 
 import pytest
+import urllib3
 
 from local import emulators
 from local.emulators import ADDRESS, CHECKOUT, KEY, PATIENCE
@@ -51,34 +51,18 @@ def request(method, target, body=b"", **headers):
 
 @pytest.mark.parametrize("path", [NEXT, INVOKE])
 @pytest.mark.parametrize(
-    "target",
-    [
-        "{path}",
-        "/{path}",
-        "{path}/",
-        "/a/..{path}",
-        "/lambda-url/pollo-webhook/../..{path}",
-        "/lambda-url/pollo-webhook/..%2f..{path}",
-        "/%2e{path}",
-        "/?/..{path}",
-        "http://127.0.0.1{path}",
-        "http://tunnel.example@127.0.0.1{path}",
-    ],
+    "prefix", ["", "/", "/a/..", "/lambda-url/pollo-webhook/..%2f..", "/%2e", "/?", "http://127.0.0.1"]
 )
-def test_a_path_of_the_emulator_reaches_only_the_function(function, target, path):
-    target = target.format(path=path)
-    assert send(function, request("GET", target))[::2] == ([405], ["method_not_allowed"])
-    assert send(function, request("POST", target, EVENT))[::2] == ([400], ["header_missing"])
+def test_a_path_of_the_emulator_reaches_only_the_function(function, prefix, path):
+    assert send(function, request("GET", prefix + path))[::2] == ([405], ["method_not_allowed"])
+    assert send(function, request("POST", prefix + path, EVENT))[::2] == ([400], ["header_missing"])
 
 
-def test_the_emulators_own_port_invokes_the_function_and_allows_every_origin(function):
+def test_the_emulators_own_port_invokes_the_function_for_every_origin(function):
     """This is what the tests of the front port would find."""
-    sent = urllib.request.Request(function.emulator + INVOKE, EVENT, {"Origin": "https://page.example"})
-    with urllib.request.urlopen(sent, timeout=PATIENCE) as response:
-        assert (json.load(response)["statusCode"], response.headers["Access-Control-Allow-Origin"]) == (
-            200,
-            "https://page.example",
-        )
+    headers = {"Origin": "https://page.example"}
+    response = urllib3.request("POST", function.emulator + INVOKE, body=EVENT, headers=headers, timeout=PATIENCE)
+    assert (response.json()["statusCode"], response.headers["Access-Control-Allow-Origin"]) == (200, headers["Origin"])
     assert json.loads(function.log())["result"] == "published"
 
 
@@ -119,9 +103,6 @@ def test_no_request_hides_another_one(function, requests, statuses, results):
 
 
 def test_a_webhook_arrives_on_any_path_and_in_chunks(function):
-    webhook = Webhook(BODY, KEY)
-    headers = {name.replace("-", "_"): value for name, value in webhook.headers().items()}
+    headers = {name.replace("-", "_"): value for name, value in Webhook(BODY, KEY).headers().items()}
     sent = request("POST", "/a/b?c=d", chunked(BODY[:5], BODY[5:]), **headers, Transfer_Encoding="chunked")
-    statuses, received, results = send(function, re.sub(rb"Content-Length: \d+\r\n", b"", sent))
-    assert (statuses, results) == ([200], ["published"])
-    assert '{"messageId":"' in received
+    assert send(function, sent)[::2] == ([200], ["published"])

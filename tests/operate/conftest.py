@@ -65,8 +65,7 @@ class Stack:
         self.group = f"/aws/lambda/{self.name}"
         aws["logs"].create_log_group(logGroupName=self.group)
         aws["logs"].create_log_stream(logGroupName=self.group, logStreamName="1")
-        self.outputs = {"WebhookUrl": function.url, "TopicArn": self.topic}
-        self.outputs |= {"FunctionName": self.name, "LogGroupName": self.group}
+        self.outputs = {"WebhookUrl": function.url, "TopicArn": self.topic, "LogGroupName": self.group}
         cloudformation = double("/cloudformation", self.describe)
         self.environment = {
             "PATH": os.environ["PATH"],
@@ -88,10 +87,8 @@ class Stack:
         if request.form["StackName"] != self.name:
             error = "<Code>ValidationError</Code><Message>Stack with id other does not exist</Message>"
             return Response(f"<ErrorResponse><Error>{error}</Error></ErrorResponse>", 400)
-        outputs = "".join(
-            f"<member><OutputKey>{key}</OutputKey><OutputValue>{escape(value)}</OutputValue></member>"
-            for key, value in self.outputs.items()
-        )
+        output = "<member><OutputKey>{}</OutputKey><OutputValue>{}</OutputValue></member>"
+        outputs = "".join(output.format(key, escape(value)) for key, value in self.outputs.items())
         stack = f"<member><StackStatus>CREATE_COMPLETE</StackStatus><Outputs>{outputs}</Outputs></member>"
         return Response(f"<R><DescribeStacksResult><Stacks>{stack}</Stacks></DescribeStacksResult></R>")
 
@@ -132,13 +129,9 @@ def assert_is_clean(printed):
     assert printed.replace("\n", "").isprintable()
 
 
-def signature(key, request):
-    id, timestamp = request.headers["X-Webhook-Id"], request.headers["X-Webhook-Timestamp"]
-    return Webhook(request.get_data(), key, id, timestamp).headers()["X-Webhook-Signature"]
-
-
 def is_signed(request, key=KEY):
-    return request.headers["X-Webhook-Signature"] == signature(key, request)
+    id, timestamp, signature = [request.headers[f"X-Webhook-{name}"] for name in ["Id", "Timestamp", "Signature"]]
+    return Webhook(request.get_data(), key, id, timestamp).headers()["X-Webhook-Signature"] == signature
 
 
 def verifies(request):

@@ -48,10 +48,7 @@ def test_help_explains_the_command_and_its_settings(stack, command):
         ({"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}, "AWS: Unable to locate credentials"),
         ({"AWS_PROFILE": "other"}, "AWS: The config profile (other) could not be found"),
         ({"AWS_ENDPOINT_URL_CLOUDFORMATION": "http://127.0.0.1:1"}, "AWS cannot be reached: "),
-        (
-            {"AWS_ENDPOINT_URL_CLOUDFORMATION": "DENIED"},
-            "calling the DescribeStacks operation: operator\\x9b31m is not",
-        ),
+        ({"AWS_ENDPOINT_URL_CLOUDFORMATION": "DENIED"}, "the DescribeStacks operation: operator\\x9b31m is not"),
         ({"STACK": "incomplete"}, "(CREATE_COMPLETE) has no output WebhookUrl: it is not a deployed pollo-webhook."),
     ],
 )
@@ -97,6 +94,12 @@ def test_an_invalid_setting_exits_with_2_before_anything_happens(stack, double, 
         status, printed = stack.run(command, **settings)
         assert sentence.format(command) in printed
         assert (status, cloudformation.requests) == (2, [])
+
+
+def test_a_window_that_ends_before_it_begins_is_an_error(stack):
+    for command in ["replay", "reconcile"]:
+        status, printed = stack.run(command, SINCE="1h", UNTIL="2h")
+        assert (status, printed.splitlines()[-1]) == (2, "Error: UNTIL is not after SINCE.")
 
 
 def test_empty_variables_are_not_set(stack, function):
@@ -149,8 +152,8 @@ def test_without_packages_the_error_says_how_to_install_them(stack, tmp_path, co
 def test_a_closed_pipe_ends_it_without_a_message(stack):
     reading, writing = os.pipe()
     os.close(reading)
-    process = {"capture_output": False, "stdout": writing, "stderr": subprocess.PIPE}
-    ran = finished(stack.process("replay", DRY="1"), **process)
+    outputs = {"capture_output": False, "stdout": writing, "stderr": subprocess.PIPE}
+    ran = finished(stack.process("replay", DRY="1"), **outputs)
     os.close(writing)
     assert (ran.returncode, ran.stderr) == (1, "")
 

@@ -13,12 +13,10 @@ from moto.backends import get_backend
 from moto.server import ThreadedMotoServer
 from werkzeug import Response
 
-from local.emulators import ADDRESS, free_port
-from operate.listen import SAMPLE
+from local.emulators import ADDRESS, CHECKOUT, free_port
 from tests.operate.conftest import assert_is_clean
 
 VIDEO = '{"taskId":"t1","status":"succeed",\r\n "generations":[{"url":"https:\\/\\/a/ü\x9b"}], "n":1.50}\n'
-LISTENING = "Listening to "
 PATIENCE = 60
 
 
@@ -47,12 +45,14 @@ class Listener:
 def listen(stack):
     with contextlib.ExitStack() as processes:
 
-        def listen(**environment):
+        def listen(until="Ctrl-C stops it.\n", **environment):
             command = stack.process("listen", WEBHOOK_SECRET=None, **environment)
             process = subprocess.Popen(**command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
             processes.enter_context(process)
             processes.callback(process.kill)
-            return Listener(process)
+            listener = Listener(process)
+            listener.read_until(until)
+            return listener
 
         yield listen
 
@@ -77,7 +77,7 @@ def make_an_hour_old(name):
 
 def test_each_published_outcome_is_shown(stack, listen):
     listener = listen()
-    listener.read_until(f"{LISTENING}{stack.topic}. Ctrl-C stops it.\n")
+    assert listener.printed == f"Listening to {stack.topic}. Ctrl-C stops it.\n"
     publish(stack, '{"taskId":"動画","status":"failed"}', "動画", "failed", "msg_2")
     listener.read_until("webhookId=msg_2")
     publish(stack, VIDEO)
@@ -92,7 +92,7 @@ def test_each_published_outcome_is_shown(stack, listen):
 
 
 def test_only_the_topic_may_send_to_the_queue_from_its_creation_on(stack, listen):
-    listen().read_until(LISTENING)
+    listen()
     [name], _ = left(stack)
     sqs = stack.aws["sqs"]
     url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
@@ -109,68 +109,52 @@ def test_only_the_topic_may_send_to_the_queue_from_its_creation_on(stack, listen
     assert attributes["LastModifiedTimestamp"] == attributes["CreatedTimestamp"]
 
 
-def test_a_filter_policy_selects_outcomes(stack, listen):
-    listener = listen(FILTER='{"status":["failed"]}')
-    listener.read_until(LISTENING)
-    publish(stack, "1")
-    publish(stack, "2", status="failed", id="msg_2")
-    listener.read_until("webhookId=msg_2")
-    assert "webhookId=msg_1" not in listener.printed
-
-
-def test_each_outcome_is_forwarded_unchanged_with_its_attributes_as_headers(stack, double, listen):
+def test_outcomes_are_filtered_forwarded_and_saved(stack, double, listen, tmp_path):
     service = double("/outcomes", lambda request: Response("busy", 500) if request.data == b"1" else Response("", 204))
-    listener = listen(FORWARD=f"{service.url}?a=b")
-    listener.read_until(LISTENING)
-    publish(stack, "1")
-    listener.read_until("   forwarded    not forwarded: 500 busy\n")
+    settings = {"FORWARD": f"{service.url}?a=b", "SAVE": f"{tmp_path}/a/b", "FILTER": '{"status":["succeed"]}'}
+    listener = listen(**settings)
+    publish(stack, "0", status="failed")
+    publish(stack, "1", task_id="../t 1")
+    listener.read_until(f"   saved        {tmp_path}/a/b/___t_1-succeed.json\n")
+    publish(stack, VIDEO, task_id="../t 1")
+    listener.read_until(f"   saved        not saved: {tmp_path}/a/b/___t_1-succeed.json: File exists\n")
     publish(stack, VIDEO, task_id="動画")
-    listener.read_until("   forwarded    204\n")
-    request = service.requests[1]
-    assert (request.full_path, service.bodies[1]) == ("/outcomes?a=b", VIDEO.encode())
-    assert request.headers["Content-Type"] == "application/json"
+    listener.read_until(f"   saved        {tmp_path}/a/b/__-succeed.json\n")
+    assert "   forwarded    not forwarded: 500 busy\n" in listener.printed
+    assert "   forwarded    204\n" in listener.printed
+    assert service.bodies == [b"1", VIDEO.encode(), VIDEO.encode()]
+    request = service.requests[2]
+    assert (request.full_path, request.headers["Content-Type"]) == ("/outcomes?a=b", "application/json")
     assert {name: value for name, value in request.headers.items() if name.startswith("X-")} == {
         "X-Pollo-Status": "succeed",
         "X-Pollo-Taskid": "動画".encode().decode("latin-1"),
         "X-Pollo-Webhookid": "msg_1",
         "X-Pollo-Webhooktimestamp": "1767225600",
     }
-
-
-def test_an_outcome_that_cannot_be_forwarded_is_still_shown(stack, listen):
-    listener = listen(FORWARD="http://127.0.0.1:1/")
-    listener.read_until(LISTENING)
-    for id in ["msg_1", "msg_2"]:
-        publish(stack, "1", id=id)
-        listener.read_until(f"webhookId={id}")
-    listener.read_until("   forwarded    not forwarded: http://127.0.0.1:1/ cannot be reached: ")
-    assert listener.end() == 0
-
-
-def test_each_outcome_is_saved_once_as_a_sample_event_without_a_signature(stack, listen, tmp_path):
-    folder = tmp_path / "a" / "b"
-    listener = listen(SAVE=str(folder))
-    listener.read_until(LISTENING)
-    publish(stack, VIDEO, task_id="../t 1")
-    path = folder / "___t_1-succeed.json"
-    listener.read_until(f"   saved        {path}\n")
-    event, expected = json.loads(path.read_text()), json.loads(SAMPLE.read_text())
+    paths = [tmp_path / "a/b/__-succeed.json", CHECKOUT / "events" / "succeed.json"]
+    event, expected = [json.loads(path.read_text()) for path in paths]
     assert abs(event["requestContext"]["timeEpoch"] / 1000 - time.time()) < PATIENCE
     expected["body"] = VIDEO
+    # Nothing of Pollo's signature is kept.
     del expected["headers"]["x-webhook-signature"]
     expected["headers"] |= {"content-length": str(len(VIDEO.encode())), "x-webhook-id": "msg_1"}
     expected["requestContext"] |= {name: event["requestContext"][name] for name in ["time", "timeEpoch"]}
     assert event == expected
-    publish(stack, "2", task_id="../t 1")
-    listener.read_until(f"   saved        not saved: {path}: File exists\n")
-    assert json.loads(path.read_text()) == event
+
+
+def test_an_outcome_that_cannot_be_forwarded_is_still_shown(stack, listen):
+    listener = listen(FORWARD="http://127.0.0.1:1/")
+    publish(stack, "1")
+    listener.read_until("webhookId=msg_1")
+    listener.read_until("   forwarded    not forwarded: http://127.0.0.1:1/ cannot be reached: ")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_removes_the_queue_and_its_subscription(stack, listen, number):
     listener = listen()
-    listener.read_until(LISTENING)
     assert [len(names) for names in left(stack)] == [1, 1]
+    listener.process.send_signal(number)
+    time.sleep(0.02)
     assert listener.end(number) == 0
     assert listener.printed.endswith("\nRemoved the queue and its subscription.\n")
     assert left(stack) == [[], []]
@@ -178,7 +162,6 @@ def test_a_signal_removes_the_queue_and_its_subscription(stack, listen, number):
 
 def test_a_closed_output_removes_the_queue_and_its_subscription(stack, listen):
     listener = listen()
-    listener.read_until(LISTENING)
     listener.process.stdout.close()
     publish(stack, "1")
     listener.process.wait(PATIENCE)
@@ -186,8 +169,8 @@ def test_a_closed_output_removes_the_queue_and_its_subscription(stack, listen):
 
 
 def test_a_rejected_subscription_removes_the_queue(stack, listen):
-    listener = listen(FILTER='{"status":[{"no-such":1}]}')
-    listener.read_until("AWS: An error occurred (InvalidParameter) when calling the Subscribe")
+    error = "AWS: An error occurred (InvalidParameter) when calling the Subscribe"
+    listener = listen(error, FILTER='{"status":[{"no-such":1}]}')
     assert listener.process.wait(PATIENCE) == 1
     assert left(stack) == [[], []]
 
@@ -197,7 +180,6 @@ def test_what_was_published_while_the_network_was_gone_is_shown(stack, listen):
     sqs = ThreadedMotoServer(ADDRESS, port, verbose=False)
     sqs.start()
     listener = listen(AWS_ENDPOINT_URL_SQS=f"http://{ADDRESS}:{port}")
-    listener.read_until(LISTENING)
     sqs.stop()
     listener.read_until("\nAWS cannot be reached: ")
     publish(stack, VIDEO)
@@ -210,41 +192,31 @@ def test_what_was_published_while_the_network_was_gone_is_shown(stack, listen):
 
 
 def test_a_younger_queue_of_another_listener_is_named_and_kept(stack, listen):
-    killed = listen()
-    killed.read_until(LISTENING)
-    killed.end(signal.SIGKILL)
+    listen().end(signal.SIGKILL)
     [leftover], _ = left(stack)
     other = listen()
-    other.read_until(f"Found {leftover}: its listener runs, or was killed. It is removed when it is an hour old.\n")
-    other.read_until(LISTENING)
+    assert f"Found {leftover}: its listener runs, or was killed. It is removed when it is an hour" in other.printed
     assert (other.end(), left(stack)) == (0, [[leftover], [leftover]])
 
 
 def test_an_hour_old_queue_is_removed_after_its_outcomes_were_shown(stack, listen):
-    killed = listen()
-    killed.read_until(LISTENING)
-    killed.end(signal.SIGKILL)
+    listen().end(signal.SIGKILL)
     [leftover], _ = left(stack)
     for number in range(12):
         publish(stack, f"{number}", id=f"msg_{number}")
     make_an_hour_old(leftover)
     listener = listen()
-    listener.read_until(f"Removed {leftover}, which is an hour old.\n")
-    assert all(f"webhookId=msg_{number}\n" in listener.printed.replace("  webhookT", "\n") for number in range(12))
-    listener.read_until(LISTENING)
+    shown, _, _ = listener.printed.partition(f"Removed {leftover}, which is an hour old.\n")
+    assert all(f"webhookId=msg_{number} " in shown for number in range(12))
     assert leftover not in left(stack)[0] + left(stack)[1]
     assert (listener.end(), left(stack)) == (0, [[], []])
 
 
 def test_a_listener_whose_queue_was_removed_makes_another(stack, listen):
     listener = listen()
-    listener.read_until(LISTENING)
     make_an_hour_old(left(stack)[0][0])
     other = listen()
-    other.read_until(LISTENING)
-    listener.read_until("\nThe queue was removed, such as by another `make listen` after an hour. Makes a new one.\n")
-    listener.printed = ""
-    listener.read_until(LISTENING)
+    listener.read_until("Makes a new one.\nListening to ")
     publish(stack, "1")
     listener.read_until("webhookId=msg_1")
     other.read_until("webhookId=msg_1")

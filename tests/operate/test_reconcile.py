@@ -75,7 +75,7 @@ def test_an_outcome_that_never_arrived_is_sent_as_what_pollo_says(stack, functio
 def test_tasks_are_read_from_a_file_once_each_and_published_ones_are_not_asked_for(stack, function, pollo, tmp_path):
     stack.has_logged(line("published", "t2"), ago=13 * 86_400)
     pollo.v1 |= {task: answer(task, SUCCEEDED) for task in ["t1", "t2", "動 画?1", "smoke-1"]}
-    (tmp_path / "tasks").write_text("t1\n\n  t1\t\r\nt2\nsmoke-1\n動 画?1")
+    (tmp_path / "tasks").write_text("\ufefft1\n\n  t1\t\r\nt2\nsmoke-1\n動 画?1")
     assert "2 of 4 tasks were published, or are smoke tests." in reconcile(stack, TASKS=f"{tmp_path}/tasks")[1]
     assert pollo.asked == ["/v1/generation/t1/status", "/v1/generation/動 画?1/status"]
     assert [json.loads(body)["taskId"] for body in function.bodies] == ["t1", "動 画?1"]
@@ -108,6 +108,8 @@ def test_a_second_run_sends_nothing(stack, function, pollo):
         status, printed = reconcile(stack, *task_ids)
         assert "Nothing to send" in printed
         assert (status, len(function.requests), len(pollo.asked)) == (0, 1, 1)
+    assert reconcile(stack, "t1", AGAIN="1")[0] == 0
+    assert len(function.requests) == 2
 
 
 @pytest.mark.parametrize(

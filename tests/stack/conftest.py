@@ -25,10 +25,9 @@ MINISTACK = CHECKOUT / ".tools" / "aws" / "bin" / "ministack"
 SITE = "import ipaddress\nipaddress.IPv4Address.is_global = True\n"
 
 PRICE = """
-This deploys pollo-webhook and its subscribers as {name} and {name}-... to the account {account} in {region}, tests them
-and deletes them, which takes about an hour. It sends about a hundred webhooks and creates, for that time, 13 alarms, two
-secrets and a KMS key. That should cost less than a dollar: see the price pages of Lambda, SNS, CloudWatch, Secrets
-Manager and KMS. Type yes to begin: """
+Deploys pollo-webhook and its subscribers as {name} to the account {account} in {region}, tests and deletes them, which
+takes about an hour. For that time, there are about twenty alarms, a secret and a KMS key, and about a hundred webhooks.
+By the price pages of AWS, that costs less than a dollar. Type yes to begin: """
 
 
 @pytest.fixture(scope="session")
@@ -82,9 +81,11 @@ def journey(isolated, tmp_path_factory, request):
     if AWS and not os.environ.get("YES"):
         account = boto3.client("sts").get_caller_identity()["Account"]
         region = boto3.Session().region_name
-        with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-            if input(PRICE.format(name=journey.name, account=account, region=region)) != "yes":
-                pytest.exit("Nothing was deployed.")
+        capture = request.config.pluginmanager.getplugin("capturemanager")
+        capture.suspend_global_capture(in_=True)
+        if input(PRICE.format(name=journey.name, account=account, region=region)) != "yes":
+            pytest.exit("Nothing was deployed.")
+        capture.resume_global_capture()
     try:
         yield journey
     finally:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import secrets
 import subprocess
 import sys
 import time
@@ -90,7 +91,7 @@ class Stack:
     """A deployed stack."""
 
     def __init__(self, journey, name):
-        self.journey, self.name = journey, name
+        self.journey, self.name, self.received = journey, name, []
         [stack] = boto3.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
         self.outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
 
@@ -106,6 +107,15 @@ class Stack:
         http = urllib3.PoolManager(ca_certs=os.environ.get("AWS_CA_BUNDLE"), timeout=20, retries=False)
         return http.request("POST", self.url(), body=body, headers=headers).status
 
+    def send_until(self, status, key, *generations):
+        """Sends successes of new tasks until one gets this status, because a policy takes time to be in force."""
+
+        def task():
+            name = f"task-{secrets.token_hex(4)}"
+            return name if self.send(name, key, [*TEXT, *generations]) == status else None
+
+        return eventually(task)
+
     def function(self):
         return boto3.client("lambda").get_function_configuration(FunctionName=self.outputs["FunctionName"])
 
@@ -115,21 +125,23 @@ class Stack:
         messages = [event["message"] for page in found for event in page["events"]]
         return [json.loads(message) for message in messages if message.startswith("{")]
 
-    def take(self, count):
-        """Waits for `count` outcomes in the queue. Returns the attributes and the body of these and any further ones."""
-        sqs, url, taken = boto3.client("sqs"), self.outputs["QueueUrl"], []
+    def logged(self, task):
+        """Waits for the lines of a task in the log, which CloudWatch shows only after some seconds."""
+        return eventually(lambda: [line for line in self.log() if line.get("taskId") == task])
 
-        def all_are_there():
+    def outcomes(self, task):
+        """Waits for the outcome of a task in the queue. Returns it, with any further ones that have arrived."""
+        sqs, url = boto3.client("sqs"), self.outputs["QueueUrl"]
+
+        def arrived():
             wait = {"WaitTimeSeconds": 1, "MessageAttributeNames": ["All"]}
             for message in sqs.receive_message(QueueUrl=url, **wait).get("Messages", []):
                 attributes = {name: value["StringValue"] for name, value in message["MessageAttributes"].items()}
-                taken.append({**attributes, "body": message["Body"]})
+                self.received.append({**attributes, "body": message["Body"]})
                 sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-            return len(taken) >= count
+            return [outcome for outcome in self.received if outcome["taskId"] == task]
 
-        eventually(all_are_there)
-        all_are_there()
-        return taken
+        return eventually(arrived)
 
     @contextlib.contextmanager
     def outage(self):

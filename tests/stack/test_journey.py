@@ -52,9 +52,9 @@ def test_a_queue_receives_what_pollo_signed_and_nothing_forged(journey):
     with pytest.raises(boto3.client("sns").exceptions.AuthorizationErrorException):
         boto3.client("sns").publish(TopicArn=journey.stack.outputs["TopicArn"], Message="by an administrator")
     assert journey.stack.send("first", KEY) == 200
-    [outcome] = journey.queue.take(1)
-    assert json.loads(outcome["body"])["taskId"] == outcome["taskId"] == "first"
-    assert outcome["status"] == "succeed"
+    [outcome] = journey.queue.outcomes("first")
+    assert (json.loads(outcome["body"])["taskId"], outcome["status"]) == ("first", "succeed")
+    assert journey.queue.received == [outcome]
 
 
 def test_a_video_is_stored(journey):
@@ -69,21 +69,18 @@ def test_a_video_is_stored(journey):
     assert journey.stack.send("video", KEY, [{"id": "g1", "status": "succeed", "url": url}]) == 200
     stored = eventually(lambda: [item for item in bucket.objects.all() if item.key == "video/g1.mp4"])
     assert stored[0].get()["Body"].read() == VIDEO
-    assert [outcome["taskId"] for outcome in journey.queue.take(1)] == ["video"]
 
 
 def test_replay_publishes_the_outcome_of_an_outage_byte_for_byte(journey):
     with journey.stack.outage():
-        # A new policy takes some time to be in force.
-        eventually(lambda: journey.stack.send("held-back", KEY) == 503)
-        [body] = {line["body"] for line in journey.stack.log() if line.get("taskId") == "held-back" and "body" in line}
-    eventually(lambda: journey.stack.send("after", KEY) == 200)
-    journey.queue.take(1)
-    status, printed = journey.stack.operate("replay", KEY)
-    assert status == 0, printed
-    assert [outcome["body"] for outcome in journey.queue.take(1)] == [body]
-    status, printed = journey.stack.operate("replay", KEY)
-    assert (status, "held-back" in printed) == (0, False)
+        task = journey.stack.send_until(503, KEY)
+    journey.stack.send_until(200, KEY)
+    [line] = journey.stack.logged(task)
+    for _ in range(2):
+        status, printed = journey.stack.operate("replay", KEY)
+        assert status == 0, printed
+        assert [outcome["body"] for outcome in journey.queue.outcomes(task)] == [line["body"]]
+        eventually(lambda: len(journey.stack.logged(task)) == 2)
 
 
 def test_reconcile_publishes_what_never_arrived_and_does_so_once(journey, tmp_path):
@@ -97,14 +94,12 @@ def test_reconcile_publishes_what_never_arrived_and_does_so_once(journey, tmp_pa
         threading.Thread(target=pollo.serve_forever, daemon=True).start()
         settings = {"TASKS": str(tmp_path / "tasks"), "POLLO_API_KEY": "key"}
         settings["POLLO_API_URL"] = f"http://127.0.0.1:{pollo.server_port}"
-        for published in [1, 0]:
+        for _ in range(2):
             status, printed = journey.stack.operate("reconcile", KEY, **settings)
             assert status == 0, printed
-            outcomes = journey.queue.take(published)
-            assert [outcome["taskId"] for outcome in outcomes] == ["lost"] * published
-            assert all(outcome["webhookId"].startswith("reconciled-") for outcome in outcomes)
-            # CloudWatch shows a new line only after some seconds.
-            eventually(lambda: [line for line in journey.stack.log() if line.get("taskId") == "lost"])
+            [outcome] = journey.queue.outcomes("lost")
+            assert outcome["webhookId"].startswith("reconciled-")
+            journey.stack.logged("lost")
         pollo.shutdown()
 
 
@@ -119,7 +114,6 @@ def test_listen_shows_outcomes_and_removes_its_queue(journey):
         assert "Removed the queue and its subscription." in listener.communicate()[0]
         assert listener.returncode == 0
     assert "-listen-" not in json.dumps(pages("sqs", "list_queues"))
-    journey.queue.take(1)
 
 
 def test_a_setting_lasts_and_an_update_keeps_settings_url_and_key(journey):
@@ -133,7 +127,6 @@ def test_a_setting_lasts_and_an_update_keeps_settings_url_and_key(journey):
     assert function["Environment"]["Variables"]["WEBHOOK_TOLERANCE_SECONDS"] == "600"
     assert journey.stack.outputs["WebhookUrl"] == url
     assert journey.stack.send("updated", KEY) == 200
-    journey.queue.take(1)
 
 
 def test_a_key_is_rotated_moved_to_secrets_manager_and_back(journey):
@@ -150,7 +143,6 @@ def test_a_key_is_rotated_moved_to_secrets_manager_and_back(journey):
     ]:
         journey.update(**parameters)
         assert [journey.stack.send("rotated", key) for key in [KEY, NEXT_KEY]] == statuses, parameters.keys()
-        journey.queue.take(statuses.count(200))
 
 
 def test_a_fifo_topic_delivers_to_a_fifo_queue(journey):
@@ -158,8 +150,9 @@ def test_a_fifo_topic_delivers_to_a_fifo_queue(journey):
     settings = {"WebhookStack": stack.name, "TopicType": "fifo"}
     queue = journey.create("-fifo-queue", "examples/subscribers/queue.yaml", **settings)
     assert [stack.send("twice", KEY), stack.send("twice", KEY)] == [200, 200]
+    assert queue.outcomes("twice")
     # The emulator's CloudFormation makes a topic that does not drop the second one.
-    assert len(queue.take(1)) == 1 or not AWS
+    assert len(queue.outcomes("twice")) == 1 or not AWS
 
 
 @only_on_aws
@@ -173,19 +166,19 @@ def test_a_forged_webhook_has_raised_the_alarm_and_the_alarm_topic_was_told(jour
 
 @only_on_aws
 def test_a_masked_log_is_replayed_unmasked(journey):
-    group, address = journey.stack.outputs["LogGroupName"], "somebody@example.com"
+    group, masked = journey.stack.outputs["LogGroupName"], {"mediaType": "text", "url": "somebody@example.com"}
     identifier = {"DataIdentifier": ["arn:aws:dataprotection::aws:data-identifier/EmailAddress"]}
     audit, mask = {"Audit": {"FindingsDestination": {}}}, {"Deidentify": {"MaskConfig": {}}}
     statements = [{**identifier, "Operation": audit, "Sid": "a"}, {**identifier, "Operation": mask, "Sid": "m"}]
     policy = json.dumps({"Name": "mask", "Version": "2021-06-01", "Statement": statements})
     boto3.client("logs").put_data_protection_policy(logGroupIdentifier=group, policyDocument=policy)
     with journey.stack.outage():
-        eventually(lambda: journey.stack.send("masked", KEY, [{"mediaType": "text", "id": address}]) == 503)
-    eventually(lambda: journey.stack.send("unmasked", KEY) == 200)
-    eventually(lambda: "***" in json.dumps([line for line in journey.stack.log() if line.get("taskId") == "masked"]))
+        task = journey.stack.send_until(503, KEY, masked)
+    journey.stack.send_until(200, KEY)
+    assert "***" in json.dumps(journey.stack.logged(task))
     status, printed = journey.stack.operate("replay", KEY)
     assert status == 0, printed
-    assert address in "".join(outcome["body"] for outcome in journey.queue.take(2))
+    assert json.loads(journey.queue.outcomes(task)[0]["body"])["generations"][1] == masked
 
 
 @only_on_aws
@@ -194,8 +187,7 @@ def test_keys_of_the_user_encrypt_the_environment_and_the_topic(journey):
     key = kms.create_key(Description=journey.name)["KeyMetadata"]
     journey.undo.callback(kms.schedule_key_deletion, KeyId=key["KeyId"], PendingWindowInDays=7)
     journey.update(EnvironmentKmsKeyArn=key["Arn"], TopicKmsKeyArn=key["Arn"])
-    eventually(lambda: journey.stack.send("encrypted", KEY) == 200)
-    assert "encrypted" in [outcome["taskId"] for outcome in journey.queue.take(1)]
+    assert journey.queue.outcomes(journey.stack.send_until(200, KEY))
     journey.update(EnvironmentKmsKeyArn="", TopicKmsKeyArn="")
 
 
@@ -210,7 +202,7 @@ def test_a_message_in_the_dead_letter_queue_goes_back(journey):
 
     eventually(put_aside)
     sqs.start_message_move_task(SourceArn=outputs["DeadLetterQueueArn"], DestinationArn=outputs["QueueArn"])
-    assert [outcome["taskId"] for outcome in journey.queue.take(1)] == ["put-aside"]
+    assert journey.queue.outcomes("put-aside")
 
 
 @only_on_aws

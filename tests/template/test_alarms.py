@@ -1,11 +1,13 @@
 """The alarms with their metrics, thresholds and topic, and the dashboard."""
 
+import itertools
 import json
+import re
 from unittest.mock import ANY
 
 import pytest
 
-from tests.template.translation import TOPIC_ARN, of_type, picked
+from tests.template.translation import CHECKOUT, TOPIC_ARN, of_type, picked
 
 NAMESPACE = {"Fn::Sub": "PolloWebhook/${AWS::StackName}"}
 OF_THE_FUNCTION = {"Namespace": "AWS/Lambda", "Dimensions": [{"Name": "FunctionName", "Value": {"Ref": "Function"}}]}
@@ -52,7 +54,8 @@ def test_silence_raises_an_alarm_if_enabled(template, alarms):
     hours = {"Period": 3600, "EvaluationPeriods": {"Ref": "SilenceHours"}}
     # An hour without any webhook has no data.
     assert alarms["Silence"] == {**alarms["SnsFailures"], **below, **hours, "TreatMissingData": "breaching"}
-    assert template["Resources"]["Silence"]["Condition"] == "WatchesSilence"
+    conditions = {name: template["Resources"][name].get("Condition") for name in alarms}
+    assert conditions == {**dict.fromkeys(alarms), "Silence": "WatchesSilence"}
     # CloudWatch allows at most seven days.
     assert template["Parameters"]["SilenceHours"]["MaxValue"] == 7 * 24
 
@@ -65,6 +68,10 @@ def test_every_webhook_that_is_not_published_counts_for_one_alarm(filters):
         "SignatureMismatch": ["signature_mismatch"],
         "HeadersUnreadable": ["header_missing", "header_unreadable"],
     }
+    # A browser or a crawler opens the URL.
+    harmless = ["method_not_allowed"]
+    written = re.findall(r'StatusCode::\w+, "(\w+)"', (CHECKOUT / "src" / "handler.rs").read_text())
+    assert sorted(written) == sorted([*harmless, *itertools.chain.from_iterable(results.values())])
     patterns = {name: " || ".join(f'$.result = "{result}"' for result in results[name]) for name in results}
     patterns["SnsMilliseconds"] = "$.snsMilliseconds >= 0"
     assert {name: filter["FilterPattern"] for name, filter in filters.items()} == {
@@ -75,12 +82,12 @@ def test_every_webhook_that_is_not_published_counts_for_one_alarm(filters):
 def test_each_filter_writes_its_metric_and_none_has_data_in_a_healthy_stack(template, filters):
     # AWS charges for a metric in each hour with data, and a default value is data.
     for name, filter in filters.items():
-        metric = {"MetricName": name, "MetricNamespace": NAMESPACE, "DefaultValue": None, "Dimensions": None}
-        metric["MetricValue"] = "$.snsMilliseconds" if name == "SnsMilliseconds" else "1"
-        assert [picked(found, metric) for found in filter["MetricTransformations"]] == [metric]
+        value = {"MetricValue": "$.snsMilliseconds", "Unit": ANY} if name == "SnsMilliseconds" else {"MetricValue": "1"}
+        assert filter["MetricTransformations"] == [{"MetricName": name, "MetricNamespace": NAMESPACE, **value}]
         assert filter["LogGroupName"] == {"Ref": "LogGroup"}
     conditions = {name: template["Resources"][name].get("Condition") for name in filters}
-    assert (conditions["Published"], conditions["SnsMilliseconds"]) == ("CountsPublished", "HasDashboard")
+    needed = {"Published": "CountsPublished", "SnsMilliseconds": "HasDashboard"}
+    assert conditions == {**dict.fromkeys(filters), **needed}
     either = {"Fn::Or": [{"Condition": "WatchesSilence"}, {"Condition": "HasDashboard"}]}
     assert template["Conditions"]["CountsPublished"] == either
 

@@ -1,17 +1,14 @@
-"""Checks the templates with SAM and with AWS's linter, also with an HTTP API in place of the function URL."""
+"""Checks the templates with AWS's linter, also with an HTTP API in place of the function URL."""
 
 import subprocess
 
 import pytest
 
-from tests.template.translation import CHECKOUT, MAIN, REGION, SAM, SUBSCRIBERS, findings, of_type, picked, translated
+from tests.template.translation import CHECKOUT, MAIN, SUBSCRIBERS, findings, of_type, picked, translated
 
 
 @pytest.mark.parametrize("path", [MAIN, *SUBSCRIBERS])
-def test_sam_and_the_linter_accept_each_template(path):
-    command = [SAM, "validate", "--region", REGION, "-t", path]
-    validated = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert validated.returncode == 0, validated.stdout + validated.stderr
+def test_sam_translates_each_template_and_the_linter_accepts_it(path):
     assert findings(translated(path)) == []
 
 

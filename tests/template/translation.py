@@ -2,7 +2,6 @@
 
 import functools
 import json
-import sys
 from pathlib import Path
 
 import cfnlint.api
@@ -17,7 +16,6 @@ SUBSCRIBERS = [
     CHECKOUT / "examples" / "subscribers" / name for name in ["mail.yaml", "queue.yaml", "videos/template.yaml"]
 ]
 REGION = "us-east-1"
-SAM = Path(sys.executable).parent / "sam"
 
 OVER_TLS = {"Bool": {"aws:SecureTransport": "false"}}
 TOPIC_ARN = {"Fn::If": ["CreatesTopic", {"Ref": "Topic"}, {"Ref": "ExistingTopicArn"}]}

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import ssl
 import uuid
 
 import boto3
@@ -9,8 +10,7 @@ import pytest
 import trustme
 
 from local.emulators import CHECKOUT
-from tests.videos import pollo as fake
-from tests.videos.internet import Internet
+from tests.videos.hosts import Internet, Pollo
 
 SOURCE = CHECKOUT / "examples" / "subscribers" / "videos" / "store_videos.py"
 VIDEO = bytes(range(256)) * 40_000
@@ -18,25 +18,22 @@ SIGNED = "?Signature=c2VjcmV0"
 
 
 @pytest.fixture(scope="session")
-def certificates(tmp_path_factory):
-    """The files of a certificate authority, and of the key and the certificate of the hosts."""
-    authority, folder = trustme.CA(), tmp_path_factory.mktemp("certificates")
-    authority.cert_pem.write_to_path(folder / "authority.pem")
-    hosts = authority.issue_cert("pollo.ai", "cdn.example")
-    hosts.private_key_and_cert_chain_pem.write_to_path(folder / "hosts.pem")
-    return folder / "authority.pem", folder / "hosts.pem"
+def authority():
+    return trustme.CA()
 
 
 @pytest.fixture
-def pollo(certificates):
-    with fake.pollo(certificates[1:]) as double:
-        double.url = "https://cdn.example"
-        yield double
+def pollo(authority):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("pollo.ai", "cdn.example").configure_cert(context)
+    return Pollo(context)
 
 
 @pytest.fixture
 def internet(pollo, monkeypatch):
-    internet = Internet(monkeypatch.setattr, pollo.port)
+    internet = Internet(monkeypatch.setattr)
+    internet.host("pollo.ai", "8.8.8.8", pollo.serve)
+    internet.host("cdn.example", "9.9.9.9", pollo.serve)
     yield internet
     assert internet.plain == []
 
@@ -85,14 +82,18 @@ class Subscriber:
 
 
 @pytest.fixture
-def subscriber(moto_url, certificates, internet, monkeypatch):
-    for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]:
-        monkeypatch.setenv(name, "local")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", moto_url)
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificates[0]))
-    monkeypatch.setenv("MAX_BYTES", str(len(VIDEO)))
-    monkeypatch.setenv("RETRY_SECONDS", "60")
+def subscriber(moto_url, authority, internet, monkeypatch, tmp_path):
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": moto_url,
+        "SSL_CERT_FILE": str(tmp_path / "authority.pem"),
+        "MAX_BYTES": str(len(VIDEO)),
+        "RETRY_SECONDS": "60",
+    }.items():
+        monkeypatch.setenv(name, value)
     return Subscriber(monkeypatch)
 
 

@@ -2,22 +2,20 @@
 
 import gzip
 import json
+import queue
 import time
 
 import pytest
 from moto.s3.models import S3Backend
 from moto.sqs.models import SQSBackend
 
+from local.emulators import PATIENCE
 from tests.videos.conftest import SIGNED, VIDEO
-from tests.videos.pollo import Repeats, reports, sends
+from tests.videos.hosts import Repeats, chunked, reports, sends
 
 API, LEGACY = "/api/platform/v1/generation/t1/status", "/api/platform/generation/t1/status"
 PART = 8 * 1024 * 1024
 PAGE = b"<html>" * 100_000
-
-
-def chunked(body):
-    return sends(200, body, Content_Length=None, Transfer_Encoding="chunked")
 
 
 @pytest.fixture
@@ -27,29 +25,17 @@ def video(pollo):
 
 
 def test_each_file_is_stored_once_byte_for_byte(subscriber, pollo, receives, video):
-    types = {
-        "image": "image/png",
-        "sound": "audio/mpeg",
-        "v1.download": "binary/octet-stream",
-        "none": None,
-        "empty": "",
-    }
-    urls = {
-        path: pollo.responds(f"/{path}", sends(200, path.encode(), Content_Type=kind)) for path, kind in types.items()
-    }
-    pollo.responds("/%C3%A9%20b%09", sends(200, b"2", Content_Encoding="identity"))
-    generations = [{"id": "g1", "url": video}, *[{"id": path, "videoUrl": url} for path, url in urls.items()]]
-    generations += [{"url": "https://cdn.example/é b\t" + SIGNED}, {"id": "g4", "status": "failed"}]
-    generations += [{"id": "g5", "status": "succeed", "mediaType": "text", "url": None}]
-    stored = {"g1.mp4": VIDEO, "image.png": b"image", "sound.mp3": b"sound", "v1%2Edownload.bin": b"v1.download"}
-    stored = {
-        f"t1/{name}": content
-        for name, content in {**stored, "none.bin": b"none", "empty.bin": b"empty", "6.bin": b"2"}.items()
-    }
-    line = {"result": "stored", "taskId": "t1", "failed": ["t1/g4"], "skipped": ["t1/g5"]}
+    stored, generations = {"t1/g1.mp4": VIDEO}, [{"id": "g1", "url": video}]
+    types = {"png": "image/png", "mp3": "audio/mpeg", "bin": "binary/octet-stream", "x.download": None, "": ""}
+    for number, (suffix, kind) in enumerate(types.items(), 1):
+        url = pollo.responds(f"/a%20b/{number}.{suffix}", sends(200, suffix.encode() + b"1", Content_Type=kind))
+        generations.append({"videoUrl": url.replace("%20", " ") + SIGNED})
+        stored[f"t1/{number}.{suffix if kind else 'bin'}"] = suffix.encode() + b"1"
+    generations += [{"id": "g.", "status": "failed"}, {"id": "g5", "mediaType": "text", "url": None}]
+    line = {"result": "stored", "taskId": "t1", "failed": ["t1/g%2E"], "skipped": ["t1/g5"]}
     assert receives(*generations) == {**line, "objects": list(stored), "present": []}
     assert subscriber.objects() == stored
-    assert subscriber.s3.head_object(Bucket=subscriber.bucket, Key="t1/image.png")["ContentType"] == "image/png"
+    assert subscriber.s3.head_object(Bucket=subscriber.bucket, Key="t1/1.png")["ContentType"] == "image/png"
     assert receives(*generations) == {**line, "objects": [], "present": list(stored)}
     assert len(pollo.requests) == len(stored)
 
@@ -62,9 +48,9 @@ def test_an_outcome_without_media_is_done(receives, generation):
 @pytest.mark.parametrize("path", [API, LEGACY], ids=["v1", "legacy"])
 @pytest.mark.parametrize("form", ["bare", "envelope", "result"])
 def test_missing_urls_are_requested_from_the_api(pollo, receives, video, path, form):
-    generation = {"id": "g1", "status": "succeed", "videoUrl" if form == "result" else "url": video}
-    result = sends(200, json.dumps({"result": [generation]}).encode())
-    pollo.responds(path, result if form == "result" else reports(generation, wrapped=form == "envelope"))
+    generations = [{"id": "g1", "status": "succeed", "videoUrl" if form == "result" else "url": video}]
+    forms = {"bare": reports(*generations), "envelope": reports(data={"generations": generations})}
+    pollo.responds(path, forms.get(form) or reports(result=generations))
     assert receives()["objects"] == ["t1/g1.mp4"]
     asked = [API] if path == API else [API, LEGACY]
     assert pollo.requests == [*[("pollo.ai" + path, "key-1") for path in asked], (video.removeprefix("https://"), None)]
@@ -153,12 +139,12 @@ BROKEN = {
     "endless size": Repeats(CHUNKED, b"1" * 65536),
     "endless headers": Repeats(b"HTTP/1.1 200 OK\r\nx: ", b"1" * 65536),
     "endless interim responses": Repeats(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 2000),
-    "no HTTP": lambda request: request.wfile.write(b"\0" * 100),
-    "headers cut": lambda request: request.wfile.write(b"HTTP/1.1 200 OK\r\nContent-"),
-    "header without colon": lambda request: request.wfile.write(b"HTTP/1.1 200 OK\r\nx\r\nContent-Length: 1\r\n\r\n1"),
+    "no HTTP": b"\0" * 100,
+    "headers cut": b"HTTP/1.1 200 OK\r\nContent-",
+    "header without colon": b"HTTP/1.1 200 OK\r\nx\r\nContent-Length: 1\r\n\r\n1",
     "private": sends(302, Location="https://10.0.0.1/"),
     "loop": sends(302, Location="/video"),
-    "no URL": sends(302, Location="https://[/" + SIGNED),
+    "no URL": sends(302, Location="https://cdn.example:99999/" + SIGNED),
 }
 DRIPS = {
     "body": Repeats(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", b"x", 0.05),
@@ -170,12 +156,12 @@ DRIPS = {
 
 @pytest.mark.parametrize("response", {**BROKEN, **DRIPS}.values(), ids=[*BROKEN, *[f"drip {name}" for name in DRIPS]])
 def test_a_broken_download_stores_nothing_and_is_retried(subscriber, internet, pollo, receives, response):
-    internet.servers["10.0.0.1"] = pollo.port
+    internet.host("private.example", "10.0.0.1", pollo.serve)
     url = pollo.responds("/video" + SIGNED, *[response] * 4)
     subscriber.seconds = 1 if response in DRIPS.values() else 60
     line = receives({"id": "g1", "url": url})
     assert (line["result"], line["objects"], subscriber.objects()) == ("retry", [], {})
-    assert not isinstance(response, Repeats) or response.client_left.wait(5)
+    assert not isinstance(response, Repeats) or response.client_left.wait(PATIENCE)
     subscriber.seconds = 60
     pollo.responds("/video", chunked(b"9c4000\r\n%b\r\n0\r\n\r\n" % VIDEO))
     assert receives({"id": "g1", "url": url})["objects"] == ["t1/g1.bin"]
@@ -185,10 +171,12 @@ def test_a_broken_download_stores_nothing_and_is_retried(subscriber, internet, p
 def test_the_deadline_ends_a_handshake(subscriber, internet, receives):
     # The begin of a long ServerHello.
     drip = Repeats(b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc\x03\x03", b"x", 0.05)
-    internet.listens("9.9.9.9", drip)
+    internet.host("cdn.example", "9.9.9.9", drip)
     subscriber.seconds = 1
     assert receives({"id": "g1", "url": "https://cdn.example/"})["result"] == "retry"
-    assert drip.client_left.wait(5)
+    assert drip.client_left.wait(PATIENCE)
+    # 20 bytes each second.
+    assert drip.sent < 200
 
 
 @pytest.mark.parametrize("chunks", [False, True])
@@ -209,19 +197,14 @@ def test_nothing_is_requested_after_the_deadline(subscriber, pollo, receives, vi
 
 
 def test_whatever_can_be_stored_is_stored(subscriber, pollo, receives, video, monkeypatch):
-    monkeypatch.setattr(subscriber.module, "READ_SECONDS", 0.5)
-    responses = [sends(200, Content_Length=len(VIDEO) + 1), sends(404), lambda _: time.sleep(2)]
+    monkeypatch.setattr(subscriber.module, "READ_SECONDS", 2)
+    responses = [sends(200, Content_Length=len(VIDEO) + 1), sends(404), lambda _: time.sleep(5)]
     urls = [pollo.responds(f"/{number}", response) for number, response in enumerate(responses)]
     line = receives(*[{"id": f"g{number}", "url": url} for number, url in enumerate([*urls, 5, video])])
     assert subscriber.objects() == {"t1/g4.mp4": VIDEO}
-    unanswered = "; Pollo's API responds 404"
-    assert line["reason"].split(unanswered) == [
-        "t1/g0: a file has more than 10240000 bytes",
-        "; t1/g1: the host responds 404 application/octet-stream",
-        "; t1/g2: HTTPSConnectionPool(host='cdn.example', port=None): Read timed out. (read timeout=2)",
-        "; t1/g3: TypeError",
-        "",
-    ]
+    large, expired, silent, unusable = [reason for reason in line["reason"].split("; ") if "Pollo" not in reason]
+    assert (large, unusable) == ("t1/g0: a file has more than 10240000 bytes", "t1/g3: TypeError")
+    assert expired.startswith("t1/g1: the host responds 404") and "Read timed out" in silent
 
 
 @pytest.mark.parametrize("ids", [["g", "g"], [1, "1"], [None, "0"]], ids=str)
@@ -241,41 +224,24 @@ def test_up_to_three_redirects_are_followed(pollo, receives, video):
         assert receives({"id": "g2", "url": url})["reason"].startswith("t1/g2: a URL is not https")
 
 
-PRIVATE = [
-    "127.0.0.1",
-    "10.1.2.3",
-    "172.16.0.1",
-    "192.168.0.1",
-    "169.254.169.254",
-    "100.64.0.1",
-    "0.0.0.0",
-    "224.0.0.1",
-]
-PRIVATE += [
-    "240.0.0.1",
-    "::1",
-    "::",
-    "fe80::1%1",
-    "fec0::1",
-    "fd00:ec2::254",
-    "ff02::1",
-    "::ffff:10.0.0.1",
-    "::10.0.0.1",
-]
-PRIVATE += ["64:ff9b::a00:1", "64:ff9b:1::a00:1", "2002:a00:1::", "2001:db8::1", "2001::1"]
+IPV4 = "127.0.0.1 10.1.2.3 172.16.0.1 192.168.0.1 169.254.169.254 100.64.0.1 0.0.0.0 224.0.0.1 240.0.0.1"
+IPV6 = "::1 :: fe80::1%1 fec0::1 fd00:ec2::254 ff02::1 2001:db8::1 2001::1"
+# IPv6 addresses that contain a private IPv4 address.
+EMBEDDED = "::ffff:10.0.0.1 ::10.0.0.1 64:ff9b::a00:1 64:ff9b:1::a00:1 2002:a00:1::"
 
 
-@pytest.mark.parametrize("address", PRIVATE)
+@pytest.mark.parametrize("address", f"{IPV4} {IPV6} {EMBEDDED}".split())
 def test_a_private_address_receives_nothing(internet, receives, address):
-    received = []
-    internet.listens(address, lambda connection: received.append(connection.read(1)))
+    received = queue.Queue()
+    internet.host("cdn.example", address, lambda connection: received.put(connection.recv(1)))
     assert "which is not public" in receives({"url": "https://cdn.example/"})["reason"]
-    assert received == [b""]
+    assert received.get(timeout=PATIENCE) == b""
 
 
 @pytest.mark.parametrize("address", ["9.9.9.9", "2606:4700::1111"])
 def test_the_next_address_is_tried(internet, pollo, receives, video, address):
-    internet.names["cdn.example"], internet.servers[address] = ["8.8.4.4", address], pollo.port
+    internet.host("cdn.example", address, pollo.serve)
+    internet.names["cdn.example"].insert(0, "8.8.4.4")
     assert receives({"id": "g1", "url": video})["objects"] == ["t1/g1.mp4"]
 
 
@@ -295,7 +261,7 @@ def test_ids_are_escaped_in_object_keys_and_api_paths(subscriber, pollo, receive
 def test_each_retry_waits_twice_as_long_up_to_an_hour(receives, monkeypatch):
     waits = []
     monkeypatch.setattr(
-        SQSBackend, "change_message_visibility", lambda _, **call: waits.append(call["visibility_timeout"])
+        SQSBackend, "change_message_visibility", lambda *_, visibility_timeout, **__: waits.append(visibility_timeout)
     )
     for attempt in [1, 2, 3, 8]:
         assert receives(body="[]", attempt=attempt)["reason"] == "TypeError"
@@ -315,9 +281,9 @@ def test_nothing_after_a_failure_in_a_fifo_queue_is_processed(subscriber, pollo,
 
 @pytest.mark.parametrize("size", [6, len(VIDEO)], ids=["one part", "two parts"])
 def test_only_one_of_two_concurrent_deliveries_stores_a_file(subscriber, pollo, receives, size):
-    def is_overtaken(request):
+    def is_overtaken(connection):
         subscriber.s3.put_object(Bucket=subscriber.bucket, Key="t1/g1.bin", Body=b"first")
-        sends(200, VIDEO[:size])(request)
+        connection.sendall(sends(200, VIDEO[:size]))
 
     url = pollo.responds("/video", is_overtaken)
     assert "(PreconditionFailed)" in receives({"id": "g1", "url": url})["reason"]
@@ -331,8 +297,8 @@ def test_outcomes_with_all_faults_are_each_stored_once(subscriber, pollo, receiv
     for number, fault in enumerate([*EXPIRED.values(), *BROKEN.values()]):
         task, body = f"t{number}", VIDEO[: number * 200_000 + 1]
         url = pollo.responds(f"/{task}.mp4" + SIGNED, fault, fault, sends(200, body))
-        link = reports({"id": "g", "url": url}, wrapped=number % 2)
-        pollo.responds(API.replace("t1", task), *REFUSED[number % len(REFUSED)][0][:1], link)
+        refused = REFUSED[number % len(REFUSED)][0][0]
+        pollo.responds(API.replace("t1", task), refused, reports({"id": "g", "url": url}))
         lines = [receives({"id": "g", "url": url}, taskId=task, attempt=attempt) for attempt in [1, 2, 3, 4]]
         expected[f"{task}/g.mp4"] = body
         assert [key for line in lines for key in line["objects"]] == [f"{task}/g.mp4"]
@@ -340,11 +306,14 @@ def test_outcomes_with_all_faults_are_each_stored_once(subscriber, pollo, receiv
 
 
 def test_a_download_waits_for_the_upload(subscriber, pollo, receives, monkeypatch):
-    video, sent = Repeats(CHUNKED + b"8000000\r\n", bytes(65536)), []
-    upload = S3Backend.upload_part
-    monkeypatch.setattr(
-        S3Backend, "upload_part", lambda *part, **more: sent.append(video.sent) or upload(*part, **more)
-    )
+    video, upload, sent = Repeats(CHUNKED + b"8000000\r\n", bytes(65536)), S3Backend.upload_part, []
+
+    def uploads(*part, **more):
+        time.sleep(0.3)
+        sent.append(video.sent)
+        return upload(*part, **more)
+
+    monkeypatch.setattr(S3Backend, "upload_part", uploads)
     subscriber.load(MAX_BYTES=str(6 * PART))
     receives({"id": "g1", "url": pollo.responds("/video", video)})
     # The buffers of the connection have less than two parts.

@@ -1,4 +1,4 @@
-"""Stores the videos, images and audio files of each successful task in a bucket, as {taskId}/{generationId}.{extension}."""
+"""Stores the files of each successful task in a bucket, as {taskId}/{generationId}.{extension}."""
 
 import contextlib
 import ipaddress
@@ -19,7 +19,7 @@ from botocore.config import Config
 API = "https://pollo.ai/api/platform"
 API_KEY_SECRET_ARN, BUCKET, QUEUE = [os.environ[name] for name in ["API_KEY_SECRET_ARN", "BUCKET", "QUEUE_URL"]]
 MAX_BYTES, RETRY_SECONDS = [int(os.environ[name]) for name in ["MAX_BYTES", "RETRY_SECONDS"]]
-# The longest wait for a host, the reserve at the end of an invocation to clean up, log and respond, and a part of a file.
+# The longest wait for a host, the reserve at the end of an invocation to clean up and respond, and a part of a file.
 READ_SECONDS, SPARE_SECONDS, PART = 20, 30, 8 * 1024 * 1024
 # IPv4 multicast, and the IPv6 addresses that can contain a private IPv4 address or are not in use.
 NOT_PUBLIC = [ipaddress.ip_network(text) for text in ["224.0.0.0/4", "2002::/16", "::/3", "4000::/2", "8000::/1"]]
@@ -82,7 +82,7 @@ def get(url, redirects=0, **headers):
 
 
 def ask_pollo(task):
-    """The generations of a task, from version 1 of Pollo's API, or from the older one if that does not have the task."""
+    """The generations of a task, from version 1 of Pollo's API, or from the older one if the response is 404."""
     if not API_KEY_SECRET_ARN:
         raise Failure("there is no key of Pollo's API")
     key = secrets.get_secret_value(SecretId=API_KEY_SECRET_ARN)["SecretString"].strip()
@@ -100,7 +100,7 @@ def ask_pollo(task):
 
 def generations_of(task, document):
     """The generations in an outcome or a response, by name. Those with the same name cannot be stored."""
-    document = document.get("data") or document
+    document = document if document.get("generations") else document.get("data") or document
     found = document.get("generations") or document.get("result") or []
     names = [f"{quoted(task)}/{quoted(generation.get('id') or index)}" for index, generation in enumerate(found)]
     return {name: generation if names.count(name) == 1 else {} for name, generation in zip(names, found)}
@@ -112,7 +112,7 @@ def quoted(text):
 
 
 class Download:
-    """A file object for boto3 that fails if the body of a response is incomplete or too large. boto3 reads until a part is empty."""
+    """A file object for boto3, which reads until a part is empty. Fails if a body is incomplete or too large."""
 
     def __init__(self, response):
         self.response, self.received, self.expected = response, 0, response.length_remaining

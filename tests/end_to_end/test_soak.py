@@ -1,0 +1,129 @@
+"""Load: many valid, forged and malformed webhooks to several processes, while one call of SNS in ten fails.
+
+python -m pytest -m soak        # SOAK_WEBHOOKS=2000 is shorter, and too short to see memory grow
+"""
+
+import collections
+import contextlib
+import json
+import os
+import random
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import urllib3
+from werkzeug.serving import make_server
+from werkzeug.wrappers import Request, Response
+
+from local import emulators
+from local.emulators import ADDRESS, KEY
+from local.front import Quiet
+from operate.pollo import NOBODYS_KEY, Webhook
+
+WEBHOOKS, PROCESSES, SENDERS, RETRIES = int(os.environ.get("SOAK_WEBHOOKS", "20000")), 2, 8, 10
+
+# Bytes by which a process may grow after the first quarter, and by each call: lambda_runtime puts the trace id into the
+# environment, and glibc's setenv never frees a value.
+GROWTH, TRACE_ID = 2 << 20, 144
+
+
+def webhook(number):
+    """A webhook, and the status that rejects it, or None."""
+    text = random.choice(["", "é 😀", 'a "quoted"\r\n\tline', "x" * random.randrange(2000)])
+    outcome = {"taskId": f"task {number}", "status": random.choice(["succeed", "failed"]), "failMsg": text}
+    valid = Webhook(json.dumps(outcome, ensure_ascii=random.choice([True, False])).encode(), KEY, id=f"msg_{number}")
+    malformed = [
+        (replace(valid, timestamp="soon"), 400),
+        (replace(valid, body=valid.body[:-1]), 422),
+        (replace(valid, body=valid.body + b" " * 1_048_576), 413),
+    ]
+    forged = replace(valid, key=NOBODYS_KEY), 401
+    return {0: forged, 1: forged, 2: random.choice(malformed)}.get(number % 20, (valid, None))
+
+
+@contextlib.contextmanager
+def failing(sns, lost):
+    """Passes calls to SNS. Counts in `lost` what SNS has published and the function does not know of."""
+
+    @Request.application
+    def application(request):
+        body, fault = request.get_data(cache=True, parse_form_data=False), random.randrange(40)
+        if fault == 0:
+            return Response(status=503)
+        if fault != 1:
+            headers = {name: request.headers[name] for name in ["Authorization", "Content-Type", "X-Amz-Date"]}
+            passed = urllib3.request("POST", sns.url, body=body, headers=headers, retries=False)
+            if fault > 3:
+                return Response(passed.data, passed.status)
+            lost[request.form["Message"]] += 1
+        if fault != 2:
+            request.environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+        return Response(status=500)
+
+    server = make_server(ADDRESS, 0, application, threaded=True, request_handler=Quiet)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://{ADDRESS}:{server.port}"
+    server.shutdown()
+
+
+def drain(queue, arrived, settled, over):
+    """Receives messages until the end. Deletes a message only when it is not sent again, because the emulated FIFO queue
+    then forgets it."""
+    held = {}
+    while True:
+        ending = over.is_set()
+        received = queue.sqs.receive_message(QueueUrl=queue.url, MaxNumberOfMessages=10, VisibilityTimeout=43_200)
+        for message in received.get("Messages", []):
+            arrived[message["Body"]] += 1
+            held[message["ReceiptHandle"]] = message["Body"]
+        for handle in [handle for handle, body in held.items() if ending or body in settled]:
+            queue.sqs.delete_message(QueueUrl=queue.url, ReceiptHandle=handle)
+            del held[handle]
+        if ending and not received.get("Messages"):
+            return
+
+
+def resident(process):
+    return int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", ["outcomes", "outcomes.fifo"])
+def test_exactly_the_valid_webhooks_arrive_and_memory_does_not_grow(start, binary, sns, name):
+    topic, arrived, lost, settled = sns.topic(name), collections.Counter(), collections.Counter(), set()
+    queue, over, calls, sizes = sns.subscribed_queue(topic, name), threading.Event(), collections.Counter(), []
+
+    def send(number):
+        sent, rejection = webhook(number)
+        for _ in range(1 + RETRIES):
+            status = function.send(sent)[0]
+            calls[status] += 1
+            if status == (rejection or 200):
+                settled.update([] if rejection else [sent.body.decode()])
+                return
+            assert (status, rejection) == (503, None)
+            time.sleep(0.1)
+        raise AssertionError(f"{sent.body} was not published")
+
+    with failing(sns, lost) as url, contextlib.ExitStack() as running, ThreadPoolExecutor(SENDERS + 1) as threads:
+        function = start(SNS_TOPIC_ARN=topic, AWS_ENDPOINT_URL_SNS=url)
+        more = [emulators.started([binary], function.printed, env=function.environment) for _ in range(PROCESSES - 1)]
+        processes = [function.process, *[running.enter_context(each)[0] for each in more]]
+        draining = threads.submit(drain, queue, arrived, settled, over)
+        for part in [range(WEBHOOKS // 4), range(WEBHOOKS // 4, WEBHOOKS)]:
+            list(threads.map(send, part))
+            sizes.append([resident(process) for process in processes])
+        over.set()
+        draining.result()
+    assert set(arrived) == settled
+    assert all(count <= 1 + (0 if name.endswith(".fifo") else lost[body]) for body, count in arrived.items())
+    # Each call has one line. The fixture `start` searches the lines for secrets.
+    assert len(function.log_lines()) == calls.total()
+    grown = max(last - first for first, last in zip(*sizes, strict=True)) - calls.total() * TRACE_ID // PROCESSES
+    print(f"{name}: {len(settled)} of {WEBHOOKS} arrived, {arrived.total() - len(arrived)} twice; {grown} bytes grown")
+    assert grown <= GROWTH or WEBHOOKS < 20_000
