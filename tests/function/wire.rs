@@ -14,8 +14,9 @@ async fn publishes_the_verified_body_once_with_four_attributes() {
         assert_eq!(function.receive(&event).await.status, 200);
         let calls = function.sns.calls();
         let [call] = &calls[..] else { panic!("expected one call, not {}", calls.len()) };
-        for field in [("Action", "Publish"), ("Version", "2010-03-31"), ("TopicArn", TOPIC), ("Message", body)] {
-            assert_eq!(call.field(field.0), Some(field.1));
+        for (name, value) in [("Action", "Publish"), ("Version", "2010-03-31"), ("TopicArn", TOPIC), ("Message", body)]
+        {
+            assert_eq!(call.field(name), Some(value));
         }
         let attribute = |number| {
             let part = |name| call.field(&format!("MessageAttributes.entry.{number}.{name}"));
