@@ -61,17 +61,13 @@ def send_three(function, queues, key):
 
 
 def invite(function, key):
-    tolerance = function.environment["WEBHOOK_TOLERANCE_SECONDS"]
+    seconds = function.environment["WEBHOOK_TOLERANCE_SECONDS"]
     click.echo(f"""
 The function keeps running until Ctrl-C. Each further log line and message is shown here.
+Tolerance of timestamps: {seconds} seconds{" (old ones are accepted)" if seconds == "0" else ""}. These commands send a \
+signed webhook (`--help` explains others), and run the smoke test:
 
-   URL          {function.url}
-   key          {f"{KEY} (published, for tests only)" if key == KEY else "yours, from WEBHOOK_SECRET"}
-   tolerance    {tolerance} seconds{", so old timestamps are accepted" if tolerance == "0" else ""}
-
-These commands send a signed webhook (`--help` explains others), and run the smoke test:
-
-export WEBHOOK_SECRET={KEY if key == KEY else "'your key'"}
+export WEBHOOK_SECRET={key if key == KEY else "'your key'"}
 python3 -m operate.sign curl {function.url} --status failed | sh
 make smoke URL={function.url}
 """)

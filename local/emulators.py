@@ -10,7 +10,6 @@ import queue
 import random
 import re
 import select
-import signal
 import socket
 import subprocess
 import sys
@@ -32,7 +31,6 @@ ADDRESS = "127.0.0.1"
 LOCAL_ENV = CHECKOUT / "events" / "local.env"
 SETTINGS = dict(re.findall(r'^(\w+)="?(.*?)"?$', LOCAL_ENV.read_text(), re.MULTILINE))
 KEY = SETTINGS["WEBHOOK_SECRET"]
-REGION = SETTINGS["AWS_REGION"]
 
 # Where the emulator of Lambda has the function's URL.
 URL_PATH = "/lambda-url/pollo-webhook/"
@@ -47,7 +45,6 @@ echo '{"packages": [{"id": "pollo-webhook", "name": "pollo-webhook", "version": 
 # Longest wait for a start or a response, in seconds. Ten times what a busy machine needs.
 PATIENCE = 60
 
-
 Failure = click.ClickException
 
 
@@ -60,12 +57,23 @@ def isolate(environment):
         environment[name] = ",".join(filter(None, [environment.get(name), ADDRESS]))
 
 
-def binary(*options):
+def binary():
     """The path of the compiled function: FUNCTION_BINARY, the one in an unpacked release, or else it is compiled."""
-    released = CHECKOUT / "bootstrap.zip"
-    if os.environ.get("FUNCTION_BINARY") or not released.exists():
-        return os.environ.get("FUNCTION_BINARY") or build(*options)
-    with zipfile.ZipFile(released) as archive:
+    if os.environ.get("FUNCTION_BINARY"):
+        return os.environ["FUNCTION_BINARY"]
+    if (CHECKOUT / "bootstrap.zip").exists():
+        return released()
+    command = ["cargo", "build", "--locked", "--bin", "pollo-webhook", "--message-format", "json-render-diagnostics"]
+    built = subprocess.run(command, cwd=CHECKOUT, stdout=subprocess.PIPE, check=False)
+    if built.returncode != 0:
+        raise Failure("The function does not compile: see the lines above.")
+    messages = map(json.loads, built.stdout.splitlines())
+    return {m["target"]["name"]: m["executable"] for m in messages if m.get("executable")}["pollo-webhook"]
+
+
+def released():
+    """Unpacks the function of a release."""
+    with zipfile.ZipFile(CHECKOUT / "bootstrap.zip") as archive:
         path = Path(archive.extract("bootstrap", CHECKOUT / ".tools"))
     path.chmod(0o755)
     try:
@@ -76,34 +84,23 @@ def binary(*options):
     return path
 
 
-def build(*options):
-    """Compiles the function with these options of cargo. Returns its path."""
-    command = ["cargo", "build", "--locked", "--bin", "pollo-webhook", "--message-format", "json-render-diagnostics"]
-    built = subprocess.run([*command, *options], cwd=CHECKOUT, stdout=subprocess.PIPE, check=False)
-    if built.returncode != 0:
-        raise Failure("The function does not compile: see the lines above.")
-    messages = map(json.loads, built.stdout.splitlines())
-    return {m["target"]["name"]: m["executable"] for m in messages if m.get("executable")}["pollo-webhook"]
-
-
 @contextlib.contextmanager
 def started(command, printed, **options):
     """A process that is stopped after the block, and the thread that calls `printed` with each line of its output."""
-    # Kills its process group when its input ends: after the block, or when this process is killed. Ctrl-C does not
-    # reach the group.
-    leader = subprocess.Popen(["/bin/sh", "-c", "read end; kill -KILL 0"], stdin=subprocess.PIPE, process_group=0)
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    options = {"cwd": CHECKOUT, "process_group": leader.pid, **pipes, **options}
-    with leader, subprocess.Popen([str(word) for word in command], **options) as process:
+    # In a group of its own, which Ctrl-C does not reach.
+    options = {"cwd": CHECKOUT, "process_group": 0, **pipes, **options}
+    with subprocess.Popen([str(word) for word in command], **options) as process:
         reader = threading.Thread(target=lambda: [printed(line.rstrip("\n")) for line in process.stdout], daemon=True)
         reader.start()
         try:
             yield process, reader
         finally:
             process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
+            try:
                 process.wait(5)
-            leader.communicate()
+            except subprocess.TimeoutExpired:
+                process.kill()
             reader.join()
 
 
@@ -121,10 +118,8 @@ def free_port():
 
 def check(name, process, lines):
     """Raises Failure with the printed `lines` if `process` has ended."""
-    status = process.poll()
-    if status is not None:
-        end = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"has ended with status {status}"
-        raise Failure("\n".join([f"{name} {end}", *lines]))
+    if process.poll() is not None:
+        raise Failure("\n".join([f"{name} has ended with status {process.returncode}", *lines]))
 
 
 @contextlib.contextmanager
@@ -188,7 +183,9 @@ class Sns:
     def __init__(self, port, check_emulator):
         self.check = check_emulator
         self.url = f"http://{ADDRESS}:{port}"
-        self.session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name=REGION)
+        self.session = boto3.Session(
+            aws_access_key_id="local", aws_secret_access_key="local", region_name=SETTINGS["AWS_REGION"]
+        )
         self.sns, self.sqs = [self.session.client(service, endpoint_url=self.url) for service in ["sns", "sqs"]]
 
     def topic(self, name):
