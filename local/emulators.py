@@ -2,7 +2,6 @@
 
 import collections
 import contextlib
-import functools
 import http.client
 import json
 import os
@@ -116,40 +115,33 @@ def free_port():
             return port
 
 
-def check(name, process, lines):
-    """Raises Failure with the printed `lines` if `process` has ended."""
-    if process.poll() is not None:
-        raise Failure("\n".join([f"{name} has ended with status {process.returncode}", *lines]))
-
-
 @contextlib.contextmanager
 def emulator(service, port, command, printed=None, **options):
-    """Starts `command`, and waits until it listens on `port`. Yields a function that raises Failure if it has ended."""
+    """Starts `command`, and waits until it listens on `port`."""
     try:
         socket.create_server((ADDRESS, port)).close()
     except OSError as error:
         raise Failure(f"The emulator of {service} cannot use the port {port}: {os.strerror(error.errno)}.") from None
     last = collections.deque(maxlen=20)
     with started(command, printed or last.append, **options) as (process, reader):
-        check_emulator = functools.partial(check, f"The emulator of {service}", process, last)
         deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline:
+        while True:
             with contextlib.suppress(OSError):
                 socket.create_connection((ADDRESS, port), 1).close()
                 break
-            if process.poll() is not None:
+            if process.poll() is not None or time.monotonic() > deadline:
                 reader.join(1)
-            check_emulator()
+                raise Failure("\n".join([f"The emulator of {service} does not start:", *last]))
             time.sleep(0.02)
-        yield check_emulator
+        yield
 
 
 @contextlib.contextmanager
 def sns(port=None):
     """An emulator of SNS and SQS, on `port` or else on a free one."""
     port = port or free_port()
-    with emulator("SNS", port, [TOOLS / "python", "-m", "moto.server", "-H", ADDRESS, "-p", port]) as check_emulator:
-        yield Sns(port, check_emulator)
+    with emulator("SNS", port, [TOOLS / "python", "-m", "moto.server", "-H", ADDRESS, "-p", port]):
+        yield Sns(f"http://{ADDRESS}:{port}")
 
 
 @contextlib.contextmanager
@@ -173,16 +165,15 @@ def function(binary, sns, lambda_port=None, url=None, **environment):
         cargo.write_text(CARGO)
         cargo.chmod(0o755)
         command = [TOOLS / "cargo-lambda", "lambda", "watch", "--only-lambda-apis", "-A", ADDRESS, "-P", lambda_port]
-        with emulator("Lambda", lambda_port, command, env={**os.environ, "CARGO": str(cargo)}) as check_emulator:
-            function = Function(check_emulator, url or f"http://{ADDRESS}:{lambda_port}{URL_PATH}", environment)
+        with emulator("Lambda", lambda_port, command, env={**os.environ, "CARGO": str(cargo)}):
+            function = Function(url or f"http://{ADDRESS}:{lambda_port}{URL_PATH}", environment)
             with started([binary], function.printed, env=environment) as (function.process, function.reader):
                 yield function
 
 
 class Sns:
-    def __init__(self, port, check_emulator):
-        self.check = check_emulator
-        self.url = f"http://{ADDRESS}:{port}"
+    def __init__(self, url):
+        self.url = url
         self.session = boto3.Session(
             aws_access_key_id="local", aws_secret_access_key="local", region_name=SETTINGS["AWS_REGION"]
         )
@@ -223,8 +214,8 @@ class Queue:
 
 
 class Function:
-    def __init__(self, check_emulator, url, environment):
-        self.check_emulator, self.url, self.environment = check_emulator, url, environment
+    def __init__(self, url, environment):
+        self.url, self.environment = url, environment
         self.lines = queue.Queue()
         # All lines and responses, for tests that search them for secrets.
         self.written = []
@@ -234,11 +225,12 @@ class Function:
         self.lines.put(line)
 
     def check(self):
-        """Raises Failure if the function or its emulator has ended."""
-        self.check_emulator()
+        """Raises Failure, with what was printed last, if the function has ended."""
         if self.process.poll() is not None:
             self.reader.join(PATIENCE)
-            check("The function", self.process, self.log_lines())
+            raise Failure(
+                "\n".join([f"The function has ended with status {self.process.returncode}:", *self.log_lines()])
+            )
 
     def log(self):
         """Waits for the next line of the log."""
