@@ -42,10 +42,8 @@ def logged_body(line):
 
 def is_unaltered(line, body):
     """Whether the body is what the function received. A data protection policy can replace parts with asterisks."""
-    if "bodySha256" not in line:
-        # Version 0.2 logged no digest.
-        return b"*" not in body
-    return hashlib.sha256(body).hexdigest() == line["bodySha256"]
+    # Version 0.2 logged no digest.
+    return hashlib.sha256(body).hexdigest() == line["bodySha256"] if "bodySha256" in line else b"*" not in body
 
 
 def unix_seconds(timestamp):

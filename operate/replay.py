@@ -4,13 +4,10 @@ import sys
 import time
 from datetime import UTC, datetime
 
-from operate.function_url import Unreachable, post
+from operate.function_url import Unreachable, exchange
 from operate.log import PATTERN, PUBLISHED, unpublished
 from operate.pollo import Webhook
 from operate.terminal import DRY, SINCE, STACK, UNTIL, URL, YES, click, confirm, keys, printable, say
-
-# The function responds within 8 seconds of its start.
-TIMEOUT_SECONDS = 20
 
 # Every other webhook would get the same of these responses.
 HOPELESS = {401, 403, 404}
@@ -128,7 +125,7 @@ def send(outcomes, url, key):
             webhook.id = outcome.webhook_id
         status = None
         try:
-            response = post(url, webhook.body, webhook.headers(), TIMEOUT_SECONDS)
+            response = exchange(url, webhook.headers(), webhook.body)
         except Unreachable as unreachable:
             # The outcome may have been published. The next replay finds that in the log.
             say(f"{label}  {unreachable}")

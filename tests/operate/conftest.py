@@ -14,10 +14,9 @@ import boto3
 import botocore.loaders
 import pytest
 from click.testing import CliRunner
-from pytest_httpserver import HTTPServer
 from werkzeug import Response
 
-from local.emulators import ADDRESS, CHECKOUT, KEY
+from local.emulators import CHECKOUT, KEY
 from operate.pollo import Webhook
 from tests.leaks import leaks
 
@@ -26,12 +25,6 @@ API_KEY = "pollo_api/key+of=the-operator"
 AWS_SECRET = "secret/of+the+operator"
 LOADER = botocore.loaders.create_loader()
 PUBLISHED = '{"messageId":"5b9f6a2e-0001"}'
-
-
-@pytest.fixture(scope="session")
-def make_httpserver():
-    with HTTPServer(ADDRESS, threaded=True) as server:
-        yield server
 
 
 @pytest.fixture(scope="session")
@@ -59,6 +52,8 @@ class Double:
 
 
 class Stack:
+    """A deployed stack, and the settings of a command for it."""
+
     def __init__(self, aws, moto_url, double, function):
         self.name, self.aws = f"stack-{uuid.uuid4().hex}", aws
         self.topic = aws["sns"].create_topic(Name=self.name)["TopicArn"]
@@ -66,7 +61,7 @@ class Stack:
         aws["logs"].create_log_group(logGroupName=self.group)
         aws["logs"].create_log_stream(logGroupName=self.group, logStreamName="1")
         self.outputs = {"WebhookUrl": function.url, "TopicArn": self.topic, "LogGroupName": self.group}
-        cloudformation = double("/cloudformation", self.describe)
+        self.cloudformation = double("/cloudformation", self.describe)
         self.environment = {
             "PATH": os.environ["PATH"],
             "AWS_ACCESS_KEY_ID": "local",
@@ -76,7 +71,7 @@ class Stack:
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_ENDPOINT_URL": moto_url,
-            "AWS_ENDPOINT_URL_CLOUDFORMATION": cloudformation.url,
+            "AWS_ENDPOINT_URL_CLOUDFORMATION": self.cloudformation.url,
             "STACK": self.name,
             "WEBHOOK_SECRET": KEY,
             "POLLO_API_KEY": API_KEY,

@@ -53,13 +53,10 @@ def reconcile(stack, *task_ids, **environment):
 
 def test_an_outcome_that_never_arrived_is_sent_as_what_pollo_says(stack, function, pollo):
     pollo.v1["t1"] = answer("t1", SUCCEEDED, FAILED)
-    row = "\nt1    succeed  not in the log  0      -    -                -\n"
-    status, printed = reconcile(stack, "t1", DRY="1", WEBHOOK_SECRET=None)
-    assert (status, row in printed, function.requests) == (0, True, [])
     status, printed = reconcile(stack, "t1", WEBHOOK_SECRET=f"{KEY} {OTHER_KEY}")
-    assert row in printed
+    assert "\nt1    succeed  not in the log  0      -    -                -\n" in printed
     assert "\nt1  succeed  published, message id 5b9f6a2e-0001\nPublished 1 of 1.\n" in printed
-    assert status == 0
+    assert (status, pollo.asked) == (0, ["/v1/generation/t1/status"])
     [request] = function.requests
     assert list(json.loads(function.bodies[0]).items()) == [
         ("taskId", "t1"),
@@ -69,7 +66,12 @@ def test_an_outcome_that_never_arrived_is_sent_as_what_pollo_says(stack, functio
     assert is_signed(request)
     assert abs(int(request.headers["X-Webhook-Timestamp"]) - time.time()) < 60
     assert request.headers["X-Webhook-Id"] == "reconciled-t1"
-    assert pollo.asked == ["/v1/generation/t1/status"] * 2
+
+
+def test_dry_needs_no_key_of_the_function_and_sends_nothing(stack, function, pollo):
+    pollo.v1["t1"] = answer("t1", SUCCEEDED)
+    status, printed = reconcile(stack, "t1", DRY="1", WEBHOOK_SECRET=None)
+    assert (status, "t1    succeed" in printed, function.requests) == (0, True, [])
 
 
 def test_tasks_are_read_from_a_file_once_each_and_published_ones_are_not_asked_for(stack, function, pollo, tmp_path):
@@ -132,9 +134,7 @@ def test_a_task_has_ended_with_its_last_generation_and_failed_if_all_have(stack,
 @pytest.mark.parametrize(
     "legacy",
     [
-        answer("t1", SUCCEEDED),
         {"code": "SUCCESS", "message": "success", "data": answer("t1", SUCCEEDED)},
-        {"code": "SUCCESS", "data": {"taskId": "t1", "result": [SUCCEEDED]}},
         {"taskId": "t1", "result": [{"status": "succeed", "videoUrl": "https://a/1.mp4"}]},
     ],
 )
@@ -151,9 +151,6 @@ def test_the_legacy_api_is_asked_if_version_1_does_not_know_the_task(stack, func
     [
         (UNKNOWN, "404, Pollo does not know the task"),
         (Response("<!DOCTYPE html>\x1b[31m Just a moment...", 403), "403, and not a response of Pollo's API"),
-        (Response("<html>"), "200, and not a response of Pollo's API"),
-        (Response('{"taskId":"t1","gener'), "200, and not a response of Pollo's API"),
-        (Response("[" * 100_000), "200, and not a response of Pollo's API"),
         (Response("", 302, headers={"Location": "/api/v1/generation/t2/status"}), "302, and not a response"),
         (Response('{"message":"try later"}', 500), "500, a response that this command does not understand"),
         ({"taskId": "t1", "result": []}, "200, a response that this command does not understand"),
@@ -184,7 +181,7 @@ def test_a_rejected_api_key_is_told_once(stack, function, pollo, status):
     assert (ended, len(pollo.asked), function.requests) == (1, 1, [])
 
 
-@pytest.mark.parametrize(("retry_after", "waited"), [("7", 7), ("100000", 60), ("9" * 5000, 5), ("soon", 5), (None, 5)])
+@pytest.mark.parametrize(("retry_after", "waited"), [("7", 7), ("100000", 60), ("9" * 5000, 5), (None, 5)])
 def test_it_waits_for_pollos_limit_of_requests(stack, function, pollo, monkeypatch, retry_after, waited):
     waits = []
     monkeypatch.setattr("operate.reconcile.time.sleep", waits.append)

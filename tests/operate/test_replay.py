@@ -11,6 +11,7 @@ from werkzeug import Response
 from tests.operate.conftest import KEY, OTHER_KEY, PUBLISHED, is_signed, line, verifies
 
 VIDEO = '{"taskId":"t1","status":"succeed",\r\n "generations":[{"url":"https:\\/\\/a/ü"}], "n":1.50}\n'
+MASKED = VIDEO.replace("https", "*****")
 UTC = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
 REPLAYED = ["not_published", "timestamp_outside_tolerance", "timestamp_unreadable", "not_an_outcome", "too_large"]
 OTHERS = ["signature_mismatch", "header_missing", "header_unreadable", "method_not_allowed", "not_configured", "panic"]
@@ -47,13 +48,11 @@ def test_an_unpublished_outcome_is_sent_unchanged_with_a_new_signature(stack, fu
     for text, seconds in zip(tries, [3 * HOUR, 60], strict=True):
         assert text in [time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(time.time() - seconds - n)) for n in range(60)]
     [request] = function.requests
-    assert function.bodies == [VIDEO.encode()]
-    assert (request.headers["X-Webhook-Id"], request.headers["Content-Type"]) == (
-        "msg_2abc",
-        "application/octet-stream",
-    )
-    assert abs(int(request.headers["X-Webhook-Timestamp"]) - time.time()) < 60
     assert is_signed(request)
+    assert function.bodies == [VIDEO.encode()]
+    assert request.headers["X-Webhook-Id"] == "msg_2abc"
+    assert request.headers["Content-Type"] == "application/octet-stream"
+    assert abs(int(request.headers["X-Webhook-Timestamp"]) - time.time()) < 60
 
 
 def test_only_unpublished_outcomes_are_replayed_and_the_oldest_first(stack, function, double):
@@ -84,7 +83,6 @@ def test_only_unpublished_outcomes_are_replayed_and_the_oldest_first(stack, func
     [
         ({}, HOUR, None, ["t1"]),
         ({"SINCE": "30m"}, HOUR, None, []),
-        ({"SINCE": "2h"}, HOUR, None, ["t1"]),
         ({"UNTIL": "30m"}, HOUR, None, ["t1"]),
         ({"SINCE": "3h", "UNTIL": "2h"}, HOUR, None, []),
         ({}, HOUR, HOUR + 60, []),
@@ -96,8 +94,8 @@ def test_it_lists_what_failed_in_the_window_and_was_never_published(
     stack, function, settings, failed_ago, published_ago, found
 ):
     if published_ago:
-        stack.has_logged(line("published", webhook_id="msg_2"), line("published", status="failed"), ago=published_ago)
-    stack.has_logged(failed(), ago=failed_ago)
+        stack.has_logged(line("published", webhook_id="msg_2"), ago=published_ago)
+    stack.has_logged(line("published", status="failed"), failed(), ago=failed_ago)
     status, printed = stack.run("replay", DRY="1", WEBHOOK_SECRET=None, **settings)
     assert ("Nothing to replay" in printed) == (not found)
     assert (tasks(printed), status, function.requests) == (found, 0, [])
@@ -119,12 +117,9 @@ def test_a_webhook_that_was_signed_before_since_is_listed_but_not_sent(stack, fu
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        (
-            {"body": VIDEO.replace("https", "*****"), "bodySha256": "0"},
-            "the body in the log is not as Pollo signed it.",
-        ),
+        ({"body": MASKED, "bodySha256": "0"}, "the body in the log is not as Pollo signed it."),
         # A line of version 0.2.
-        ({"body": VIDEO.replace("https", "*****")}, "the body in the log is not as Pollo signed it."),
+        ({"body": MASKED}, "the body in the log is not as Pollo signed it."),
         ({"bodyBytes": 40_000}, "the log keeps no body over 30,000 bytes."),
         ({"bodyBase64": "bm90%IHRoZQ=="}, "the log keeps no body"),
         ({"body": "\ud800"}, "the log keeps no body"),
@@ -145,14 +140,15 @@ def test_only_a_body_that_is_as_pollo_signed_it_is_sent(stack, function, fields,
 
 @pytest.fixture
 def cloudwatch(double, stack):
-    """Starts a double of CloudWatch with `pages` by token: lines, and the next token."""
+    """Replaces CloudWatch. `respond` returns a response, or the lines of a page and the next token."""
 
-    def start(pages, respond=lambda asked: None):
+    def start(respond):
         def page(request):
-            asked = json.loads(request.get_data())
-            lines, token = pages.get(asked.get("nextToken"), ([], f"{time.time_ns()}"))
-            events = [{"timestamp": int(time.time() * 1000) - 60_000, "message": line} for line in lines]
-            return respond(asked) or Response(json.dumps({"events": events, **({"nextToken": token} if token else {})}))
+            answer = respond(json.loads(request.get_data()))
+            if isinstance(answer, Response):
+                return answer
+            events = [{"timestamp": int(time.time() * 1000) - 60_000, "message": line} for line in answer[0]]
+            return Response(json.dumps({"events": events, "nextToken": answer[1]}))
 
         logs = double("/logs", page)
         stack.environment["AWS_ENDPOINT_URL_CLOUDWATCH_LOGS"] = logs.url
@@ -161,59 +157,48 @@ def cloudwatch(double, stack):
     return start
 
 
-def rejects(code):
-    return Response(f'{{"__type":"{code}","message":"User: \\u001b[31moperator"}}', 400)
+def denied():
+    return Response('{"__type":"AccessDeniedException","message":"User: \\u001b[31moperator"}', 400)
 
 
 def test_all_pages_of_the_log_are_read_unmasked(stack, function, cloudwatch):
     pages = {None: ([failed()], "a"), "a": ([], "b"), "b": ([failed("t2")], None)}
-
-    def check(asked):
-        assert asked["unmask"]
-        assert asked["startTime"] < asked["endTime"]
-
-    logs = cloudwatch(pages, check)
+    logs = cloudwatch(lambda asked: pages[asked.get("nextToken")])
     status, printed = stack.run("replay", YES="1", SINCE="15d")
-    pattern = json.loads(logs.bodies[0])["filterPattern"]
-    assert re.findall(r'\$\.result = "(\w+)"', pattern) == ["published", *REPLAYED]
+    asked = [json.loads(body) for body in logs.bodies]
+    assert all(each["unmask"] and each["startTime"] < each["endTime"] for each in asked)
+    assert re.findall(r'\$\.result = "(\w+)"', asked[0]["filterPattern"]) == ["published", *REPLAYED]
     # The limit of CloudWatch.
-    assert len(pattern) <= 1024
+    assert len(asked[0]["filterPattern"]) <= 1024
     assert (tasks(printed), len(function.requests), status) == (["t1", "t2"], 2, 0)
 
 
 def test_without_the_permission_to_unmask_it_says_so_and_sends_what_is_intact(stack, function, cloudwatch):
-    pages = {None: ([failed(), line("not_published", "t2", body="***", bodySha256="0")], None)}
-    cloudwatch(pages, lambda asked: rejects("AccessDeniedException") if asked.get("unmask") else None)
+    page = [failed(), line("not_published", "t2", body="***", bodySha256="0")], None
+    cloudwatch(lambda asked: denied() if asked.get("unmask") else page)
     status, printed = stack.run("replay", YES="1")
     assert printed.count("The AWS credentials lack logs:Unmask") == 1
     assert (function.bodies, status) == ([VIDEO.encode()], 1)
 
 
-@pytest.mark.parametrize(("token", "limit"), [("a", 60), (None, 0.5)])
+@pytest.mark.parametrize(("same_token", "limit"), [(True, 60), (False, 0.5)])
 def test_of_a_log_that_cannot_be_read_to_its_end_what_was_read_is_offered(
-    stack, function, cloudwatch, monkeypatch, token, limit
+    stack, function, cloudwatch, monkeypatch, same_token, limit
 ):
     monkeypatch.setattr("operate.aws.READING_SECONDS", limit)
     # CloudWatch returns the same token again, or more pages than can be read.
-    logs = cloudwatch({None: ([failed()], "a")} | ({"a": ([], "a")} if token else {}))
+    logs = cloudwatch(lambda _: ([failed()], "a" if same_token else f"{time.time_ns()}"))
     status, printed = stack.run("replay", YES="1")
-    assert len(logs.requests) == 6 or not token
+    assert len(logs.requests) == 6 or not same_token
     assert re.search(f"The log from {UTC} to {UTC} UTC was not read: there is too much of it, or CloudWatch", printed)
     assert "Not all published outcomes were read: if the list contains one, sending publishes it a second" in printed
     assert (function.bodies, status) == ([VIDEO.encode()], 1)
 
 
-@pytest.mark.parametrize(
-    ("code", "sentence"),
-    [
-        ("AccessDeniedException", "calling the FilterLogEvents operation: User: \\x1b[31moperator"),
-        ("ResourceNotFoundException", "There is no log group /aws/lambda/"),
-    ],
-)
-def test_a_log_that_cannot_be_read_is_reported(stack, function, cloudwatch, code, sentence):
-    cloudwatch({}, lambda _: rejects(code))
+def test_a_log_that_cannot_be_read_is_reported(stack, function, cloudwatch):
+    cloudwatch(lambda _: denied())
     status, printed = stack.run("replay", YES="1")
-    assert sentence in printed.splitlines()[-1]
+    assert "calling the FilterLogEvents operation: User: \\x1b[31moperator" in printed.splitlines()[-1]
     assert (status, function.requests) == (1, [])
 
 
@@ -228,7 +213,7 @@ def test_a_webhook_id_that_is_no_valid_header_is_replaced(stack, function, webho
     ("statuses", "sent", "published"),
     [
         *[([status] * 5, 1, 0) for status in [401, 403, 404]],
-        *[([status] * 5, 3, 0) for status in [429, 500, 502, 503]],
+        *[([status] * 5, 3, 0) for status in [429, 500]],
         ([422, 302, 200, 422, 200], 5, 2),
         ([503, 503, 200, 503, 503], 5, 1),
     ],
@@ -252,13 +237,7 @@ def test_control_characters_are_escaped(stack, function):
     assert len(printed) < 2_000
 
 
-@pytest.mark.parametrize("body", ["", "[]", "\ufeff{}", ' {"taskId": "é \\u00e9 \\\\ \\" 😀 \u2028", "n": 1.50e+1 }\n'])
-def test_a_text_body_is_kept_byte_for_byte(stack, function, body):
-    stack.has_logged(failed(body=body))
-    assert (stack.run("replay", YES="1")[0], function.bodies) == (0, [body.encode()])
-
-
-@pytest.mark.parametrize(("task_id", "status"), [(None, None), ("t1", None), (None, "succeed"), ("", "succeed")])
+@pytest.mark.parametrize(("task_id", "status"), [(None, "succeed"), ("t1", None)])
 @pytest.mark.parametrize(("name", "ids", "published"), [("body", "012", "2"), ("noBody", "101", "1")])
 def test_outcomes_without_a_task_id_or_status_are_distinguished_by_their_bodies_or_ids(
     stack, task_id, status, name, ids, published
