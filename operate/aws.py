@@ -60,12 +60,10 @@ def read_stack(name):
         region = cloudformation.meta.region_name
         raise Failure(f"There is no stack {name} in {region}; AWS_DEFAULT_REGION sets another region.") from None
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
-    missing = {"WebhookUrl", "TopicArn", "LogGroupName"} - outputs.keys()
-    if missing:
-        raise Failure(
-            f"The stack {name} ({stack['StackStatus']}) has no output {', '.join(sorted(missing))}: "
-            "it is not a deployed pollo-webhook."
-        )
+    for output in ["WebhookUrl", "TopicArn", "LogGroupName"]:
+        if output not in outputs:
+            state = stack["StackStatus"]
+            raise Failure(f"The stack {name} ({state}) has no output {output}: it is not a deployed pollo-webhook.")
     return outputs
 
 

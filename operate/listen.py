@@ -107,12 +107,8 @@ class Queues:
         except self.sqs.exceptions.QueueDoesNotExist:
             raise Failure("The queue was removed: another `make listen` does that after an hour.") from None
         finally:
-            try:
-                self.unsubscribe(name)
-                self.delete(name)
-            except self.aws.ERRORS as error:
-                left = f"The queue {name} may still exist: a `make listen` removes it after an hour."
-                raise Failure(f"{self.aws.sentence(error)}\n{left}") from None
+            self.unsubscribe(name)
+            self.delete(name)
 
     def messages(self, url, wait):
         """Yields messages until none comes within `wait` seconds, and deletes each before the next one."""

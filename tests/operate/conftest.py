@@ -8,7 +8,6 @@ import sys
 import time
 import uuid
 from unittest import mock
-from xml.sax.saxutils import escape
 
 import boto3
 import botocore.loaders
@@ -73,6 +72,7 @@ class Stack:
             "AWS_ENDPOINT_URL": moto_url,
             "AWS_ENDPOINT_URL_CLOUDFORMATION": self.cloudformation.url,
             "STACK": self.name,
+            "YES": "1",
             "WEBHOOK_SECRET": KEY,
             "POLLO_API_KEY": API_KEY,
         }
@@ -83,7 +83,7 @@ class Stack:
             error = "<Code>ValidationError</Code><Message>Stack with id other does not exist</Message>"
             return Response(f"<ErrorResponse><Error>{error}</Error></ErrorResponse>", 400)
         output = "<member><OutputKey>{}</OutputKey><OutputValue>{}</OutputValue></member>"
-        outputs = "".join(output.format(key, escape(value)) for key, value in self.outputs.items())
+        outputs = "".join(output.format(key, value) for key, value in self.outputs.items())
         stack = f"<member><StackStatus>CREATE_COMPLETE</StackStatus><Outputs>{outputs}</Outputs></member>"
         return Response(f"<R><DescribeStacksResult><Stacks>{stack}</Stacks></DescribeStacksResult></R>")
 
@@ -102,8 +102,8 @@ class Stack:
         arguments = [sys.executable, "-m", f"operate.{command}"]
         return {"args": arguments, "cwd": CHECKOUT, "env": self.settings(**environment), "text": True}
 
-    def run(self, command, stdin="", **environment):
-        """Runs a command of the package without a terminal. Returns its exit status and its output."""
+    def run(self, command, exits=0, stdin="", **environment):
+        """Runs a command of the package without a terminal. Asserts its exit status, and returns its output."""
         with (
             mock.patch.dict(os.environ, self.settings(**environment), clear=True),
             # Reusing the loader saves time: it reads the models of the services only once.
@@ -113,7 +113,8 @@ class Stack:
             ran = CliRunner().invoke(main, [], input=stdin)
         assert ran.exception is None or isinstance(ran.exception, SystemExit), ran.exc_info
         assert_is_clean(ran.output)
-        return ran.exit_code, ran.output
+        assert ran.exit_code == exits, ran.output
+        return ran.output
 
 
 def assert_is_clean(printed):

@@ -56,9 +56,9 @@ def test_a_stack_that_cannot_be_read_is_reported_in_one_line(stack, function, do
         environment = {}
     denied = double("/denied", lambda _: Response(DENIED, 403)).url
     settings = {name: denied if value == "DENIED" else value for name, value in environment.items()}
-    status, printed = stack.run(command, YES="1", **settings)
+    printed = stack.run(command, exits=1, **settings)
     assert sentence in printed
-    assert (status, len(printed.splitlines()), function.requests) == (1, 1, [])
+    assert (len(printed.splitlines()), function.requests) == (1, [])
 
 
 @pytest.mark.parametrize(
@@ -84,33 +84,31 @@ def test_a_stack_that_cannot_be_read_is_reported_in_one_line(stack, function, do
 )
 def test_an_invalid_setting_exits_with_2_before_anything_happens(stack, commands, environment, sentence):
     for command in commands:
-        status, printed = stack.run(command, **{"YES": "1", **environment})
-        assert sentence in printed
-        assert (status, stack.cloudformation.requests) == (2, [])
+        assert sentence in stack.run(command, exits=2, **environment)
+        assert stack.cloudformation.requests == []
 
 
 def test_a_window_that_ends_before_it_begins_is_an_error(stack):
-    status, printed = stack.run("replay", SINCE="1h", UNTIL="2h")
-    assert (status, printed.splitlines()[-1]) == (2, "Error: UNTIL is not after SINCE.")
+    assert stack.run("replay", exits=2, SINCE="1h", UNTIL="2h").endswith("\nError: UNTIL is not after SINCE.\n")
 
 
 def test_empty_variables_are_not_set(stack, function):
-    assert stack.run("replay", YES="1", **dict.fromkeys(["SINCE", "UNTIL", "DRY", "URL"], ""))[0] == 0
+    stack.run("replay", **dict.fromkeys(["SINCE", "UNTIL", "DRY", "URL"], ""))
     assert len(function.requests) == 1
 
 
 def test_without_a_terminal_or_yes_nothing_is_sent(stack, function):
     for command in ["smoke", "replay"]:
-        status, printed = stack.run(command, YES="0", stdin="y\n")
+        printed = stack.run(command, exits=1, YES="0", stdin="y\n")
         assert "Nothing was sent: there is no terminal to ask on. Run it in one, or set YES=1." in printed
-        assert (status, function.requests) == (1, [])
+        assert function.requests == []
 
 
 @pytest.mark.parametrize(("typed", "sent"), [("y", 1), ("n", 0), ("", 0), ("\x04", 0)])
 def test_on_a_terminal_it_asks_before_it_sends(stack, function, typed, sent):
     ours, theirs = pty.openpty()
     os.write(ours, f"{typed}\n".encode())
-    ran = finished(stack.process("replay"), stdin=theirs)
+    ran = finished(stack.process("replay", YES=None), stdin=theirs)
     os.close(ours)
     os.close(theirs)
     assert f"Send 1 of 1 to {function.url}? [y/N]: " in ran.stdout
