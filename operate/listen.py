@@ -12,7 +12,6 @@ from operate.function_url import Unreachable, exchange
 from operate.terminal import STACK, Failure, click, http_url, printable, say, setting
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
-FORWARD_SECONDS = 10
 SAMPLE = Path(__file__).resolve().parent.parent / "events" / "succeed.json"
 
 # In seconds. Ten messages are handled before they become visible again. The queue of a killed listener is soon empty.
@@ -20,9 +19,6 @@ ATTRIBUTES = {"VisibilityTimeout": "300", "MessageRetentionPeriod": "900", "SqsM
 
 # A queue of this age is removed. AWS rejects the requests of a machine whose clock is wrong by more than 15 minutes.
 LEFTOVER_SECONDS = 60 * 60
-
-# Between two attempts to reach AWS, in seconds. boto3 has made three attempts before.
-WAIT_SECONDS = 2
 
 
 def filter_policy(text):
@@ -129,7 +125,7 @@ class Queues:
                 if not gone:
                     say(f"\n{self.aws.sentence(error)}\nTrying again until it can be reached.")
                 gone = True
-                time.sleep(WAIT_SECONDS)
+                time.sleep(2)
 
     def leftovers(self):
         """Removes queues that are an hour old after yielding what they contain, and names the younger ones."""
@@ -188,7 +184,7 @@ def forwarded(url, body, attributes):
     """Forwards an outcome. Returns the result as text."""
     headers = {f"x-pollo-{name}": value.encode() for name, value in attributes.items()}
     try:
-        response = exchange(url, {"Content-Type": "application/json", **headers}, body.encode(), FORWARD_SECONDS)
+        response = exchange(url, {"Content-Type": "application/json", **headers}, body.encode(), timeout=10)
     except Unreachable as unreachable:
         return f"not forwarded: {unreachable}"
     return f"{response}" if 200 <= response.status < 300 else f"not forwarded: {response}"

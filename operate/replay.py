@@ -15,8 +15,6 @@ HOPELESS, FAILURES_IN_A_ROW = {401, 403, 404}, 3
 # Whether an outcome was published is read from at least so far back. Pollo keeps results for as long.
 PUBLISHED_SECONDS = 14 * 24 * 60 * 60
 
-HEADINGS = ["TASK", "STATUS", "REASON", "TRIES", "AGE", "FIRST TRY (UTC)", "LAST TRY (UTC)"]
-
 
 @click.command()
 @STACK
@@ -45,7 +43,8 @@ def replay(stack, since, until, dry, yes, url):
         elif outcome.body is None:
             say(f"{task(outcome)} is not sent: the log keeps no body over 30,000 bytes. Run make reconcile.")
     outcomes = [outcome for outcome in found if not is_old(outcome, since)]
-    if not (dry or offer(outcomes, url or outputs["WebhookUrl"], key, yes)) or not complete:
+    all_sent = dry or offer(outcomes, url or outputs["WebhookUrl"], key, yes)
+    if not (all_sent and complete):
         sys.exit(1)
 
 
@@ -88,7 +87,7 @@ def task(outcome):
 
 
 def table(outcomes):
-    rows, now = [HEADINGS], time.time()
+    rows, now = [["TASK", "STATUS", "REASON", "TRIES", "AGE", "FIRST TRY (UTC)", "LAST TRY (UTC)"]], time.time()
     for outcome in outcomes:
         times = [utc(tried / 1000) if tried else "-" for tried in [outcome.first_try, outcome.last_try]]
         texts = [printable(outcome.status or "-"), printable(outcome.reason), str(outcome.tries)]

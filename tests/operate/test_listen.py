@@ -89,14 +89,9 @@ def test_only_the_topic_may_send_to_the_queue_from_its_creation_on(stack, listen
     sqs = stack.aws["sqs"]
     url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
     attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
-    [statement] = json.loads(attributes["Policy"])["Statement"]
-    assert statement == {
-        "Effect": "Allow",
-        "Principal": {"Service": "sns.amazonaws.com"},
-        "Action": "sqs:SendMessage",
-        "Resource": attributes["QueueArn"],
-        "Condition": {"ArnEquals": {"aws:SourceArn": stack.topic}},
-    }
+    sender = {"Principal": {"Service": "sns.amazonaws.com"}, "Condition": {"ArnEquals": {"aws:SourceArn": stack.topic}}}
+    allowed = {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": attributes["QueueArn"]}
+    assert json.loads(attributes["Policy"])["Statement"] == [sender | allowed]
     assert (attributes["SqsManagedSseEnabled"], attributes["MessageRetentionPeriod"]) == ("true", "900")
     assert attributes["LastModifiedTimestamp"] == attributes["CreatedTimestamp"]
 
