@@ -142,11 +142,11 @@ def test_the_legacy_api_is_asked_if_version_1_does_not_know_the_task(stack, func
         (Response("<!DOCTYPE html>\x1b[31m Just a moment...", 403), "403, and not a response of Pollo's API"),
         (Response("", 302, headers={"Location": "/api/v1/generation/t2/status"}), "302, and not a response"),
         (Response(json.dumps(answer("t1", {**SUCCEEDED, "text": "x" * 5_000_000}))), "200, and not a response"),
-        (Response('{"message":"try later"}', 500), "500, a response that this command does not understand"),
+        (Response(json.dumps(answer("t1", SUCCEEDED)), 500), "500, a response that this command does not understand"),
         ({"taskId": "t1", "result": []}, "200, a response that this command does not understand"),
         (answer("t2", SUCCEEDED), "200, a response that this command does not understand"),
         (answer("t1", {"status": ["succeed"]}), "200, a response that this command does not understand"),
-        ({"taskId": "t1", "generations": {"status": "succeed"}}, "200, a response that this command does not"),
+        ({"taskId": "t1", "generations": 5}, "200, a response that this command does not understand"),
     ],
 )
 def test_a_task_that_pollo_does_not_name_is_told_and_the_others_are_sent(stack, function, pollo, response, reason):

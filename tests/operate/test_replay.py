@@ -193,6 +193,8 @@ def test_of_a_log_that_cannot_be_read_to_its_end_what_was_read_is_offered(
     assert re.search(f"The log from {UTC} to {UTC} UTC was not read: there is too much of it, or CloudWatch", printed)
     assert "Not all published outcomes were read: if the list contains one, sending publishes it a second" in printed
     assert function.bodies == [VIDEO.encode()]
+    for command in ["replay", "reconcile"]:
+        stack.run(command, exits=1, DRY="1")
 
 
 def test_a_log_that_cannot_be_read_is_reported(stack, cloudwatch):
