@@ -2,7 +2,9 @@
 
 PYTHON ?= python3
 
-.PHONY: help
+.PHONY: bench clean demo fuzz guard help lint lints listen local package python reconcile replay smoke stack template \
+  test tools
+
 help:
 	@echo 'Try it'
 	@echo '  make local      runs the function with emulators of Lambda, SNS and SQS, until Ctrl-C'
@@ -13,10 +15,10 @@ help:
 	@echo 'Test it (.ci/run runs all of these)'
 	@echo '  make test       runs the unit tests, and tests the compiled function with emulators'
 	@echo '  make lint       checks the code, the documentation, the workflows and the dependencies'
-	@echo '  make template   checks the templates: SAM, linters, permissions and policies'
+	@echo '  make template   checks the templates: SAM, AWS rules, permissions, alarms'
 	@echo '  make stack      deploys the package to an emulator of AWS, tests and deletes it'
 	@echo '                  (ON=aws does so in your account, after it has asked)'
-	@echo '  make guard      compares instructions, size and memory of the binary with ceilings'
+	@echo '  make guard      compares cache misses, instructions, size and memory with ceilings'
 	@echo '  make fuzz       compares the function with a second implementation for random input'
 	@echo '                  (SECONDS=600 runs longer, TARGET=event runs one target)'
 	@echo
@@ -36,39 +38,31 @@ help:
 	@echo '  make package    builds the files of a release into target/package (ARCH=arm64)'
 	@echo '  make clean      removes what was built and installed'
 
-.PHONY: python
 python:
 	@command -v $(PYTHON) >/dev/null || \
 	  { echo 'Python is missing: install version 3.11 or newer, or set make PYTHON=...'; exit 1; }
 
-.PHONY: tools
 tools: python
 	@$(PYTHON) tools/install.py emulators
 
-.PHONY: lints
 lints: python
 	@$(PYTHON) tools/install.py lints
 
-.PHONY: local
 local: tools
 	@.tools/emulators/bin/python -m local.demo --stay
 
-.PHONY: demo
 demo: tools
 	@.tools/emulators/bin/python -m local.demo
 
-.PHONY: test
 test: tools
 	@$(PYTHON) tools/install.py rie
 	RUSTDOC=tests/rustdoc cargo test --locked
 	.tools/emulators/bin/python -m pytest
 
-.PHONY: template
 template: python
 	@$(PYTHON) tools/install.py sam
 	.tools/sam/bin/python -m pytest tests/template
 
-.PHONY: stack
 stack: package
 	@$(PYTHON) tools/install.py emulators rie aws operate
 	ARCH=$(ARCH) .tools/sam/bin/python -m pytest tests/stack
@@ -76,7 +70,6 @@ stack: package
 
 ARCH ?= x86_64
 
-.PHONY: package
 package: python
 	@$(PYTHON) tools/install.py sam
 	@PATH="$(CURDIR)/.tools/sam/bin:$$PATH" .tools/sam/bin/python -m tools.package $(ARCH)
@@ -85,21 +78,18 @@ package: python
 guard bench: export CARGO_TARGET_DIR = $(CURDIR)/target
 
 # `sam build` runs the same command.
-.PHONY: guard
 guard: tools
 	@$(PYTHON) tools/install.py sam
 	PATH="$(CURDIR)/.tools/sam/bin:$$PATH" cargo lambda build --release --locked --output-format zip
 	PATH="$(CURDIR)/.tools/sam/bin:$$PATH" cargo lambda build --release --locked
 	.tools/emulators/bin/python -m benches.guard target/lambda/pollo-webhook/bootstrap
 
-.PHONY: bench
 bench: tools
 	cd benches/node && npm ci --no-audit --no-fund --loglevel=error && npm run --silent bundle
 	cargo build --locked --release
 	cargo build --quiet --locked --release --manifest-path benches/plain/Cargo.toml
 	.tools/emulators/bin/python -m benches.bench
 
-.PHONY: fuzz
 fuzz: python
 	@$(PYTHON) tools/install.py fuzz
 	PATH="$(CURDIR)/.tools/fuzz/bin:$$PATH" fuzz/run $(SECONDS) $(TARGET)
@@ -108,7 +98,6 @@ fuzz: python
 include tools/release.mk
 smoke replay reconcile listen: python
 
-.PHONY: lint
 lint: lints
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
@@ -122,7 +111,6 @@ lint: lints
 	.tools/lints/bin/ruff check benches examples local operate tests tools
 	.tools/lints/bin/ruff format --check benches examples local operate tests tools
 
-.PHONY: clean
 clean:
 	cargo clean
 	rm -rf .tools .aws-sam

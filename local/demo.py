@@ -61,30 +61,28 @@ def send_three(function, queues, key):
 
 
 def invite(function, key):
-    tolerance = function.environment["WEBHOOK_TOLERANCE_SECONDS"]
+    seconds = function.environment["WEBHOOK_TOLERANCE_SECONDS"]
     click.echo(f"""
 The function keeps running until Ctrl-C. Each further log line and message is shown here.
 
-   URL          {function.url}
-   key          {f"{KEY} (published, for tests only)" if key == KEY else "yours, from WEBHOOK_SECRET"}
-   tolerance    {tolerance} seconds{", so old timestamps are accepted" if tolerance == "0" else ""}
+   URL          {function.url} (leads to the function alone, so a tunnel may expose it)
+   tolerance    {seconds} seconds{" (old timestamps are accepted)" if seconds == "0" else ""}
 
-These commands send a signed webhook (`--help` explains others), and run the smoke test:
+Send a signed webhook (`--help` explains others), or run the smoke test:
 
-export WEBHOOK_SECRET={KEY if key == KEY else "'your key'"}
+export WEBHOOK_SECRET={key if key == KEY else "'your key'"}
 python3 -m operate.sign curl {function.url} --status failed | sh
 make smoke URL={function.url}
 """)
 
 
-def show_further(sns, function, queues):
+def show_further(function, queues):
     while True:
         for line in function.log_lines():
             show(time.strftime("%H:%M:%S"), line)
         for queue in queues:
             for body, attributes in queue.take():
                 show(queue.name, f"{body} {json.dumps(attributes)}")
-        sns.check()
         function.check()
         time.sleep(0.5)
 
@@ -117,7 +115,7 @@ def main(stay, port, sns_port):
             if stay:
                 invite(function, key)
                 with contextlib.suppress(KeyboardInterrupt):
-                    show_further(sns, function, queues)
+                    show_further(function, queues)
 
 
 if __name__ == "__main__":

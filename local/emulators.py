@@ -2,7 +2,6 @@
 
 import collections
 import contextlib
-import functools
 import http.client
 import json
 import os
@@ -10,7 +9,6 @@ import queue
 import random
 import re
 import select
-import signal
 import socket
 import subprocess
 import sys
@@ -32,7 +30,6 @@ ADDRESS = "127.0.0.1"
 LOCAL_ENV = CHECKOUT / "events" / "local.env"
 SETTINGS = dict(re.findall(r'^(\w+)="?(.*?)"?$', LOCAL_ENV.read_text(), re.MULTILINE))
 KEY = SETTINGS["WEBHOOK_SECRET"]
-REGION = SETTINGS["AWS_REGION"]
 
 # Where the emulator of Lambda has the function's URL.
 URL_PATH = "/lambda-url/pollo-webhook/"
@@ -47,7 +44,6 @@ echo '{"packages": [{"id": "pollo-webhook", "name": "pollo-webhook", "version": 
 # Longest wait for a start or a response, in seconds. Ten times what a busy machine needs.
 PATIENCE = 60
 
-
 Failure = click.ClickException
 
 
@@ -60,12 +56,23 @@ def isolate(environment):
         environment[name] = ",".join(filter(None, [environment.get(name), ADDRESS]))
 
 
-def binary(*options):
+def binary():
     """The path of the compiled function: FUNCTION_BINARY, the one in an unpacked release, or else it is compiled."""
-    released = CHECKOUT / "bootstrap.zip"
-    if os.environ.get("FUNCTION_BINARY") or not released.exists():
-        return os.environ.get("FUNCTION_BINARY") or build(*options)
-    with zipfile.ZipFile(released) as archive:
+    if os.environ.get("FUNCTION_BINARY"):
+        return os.environ["FUNCTION_BINARY"]
+    if (CHECKOUT / "bootstrap.zip").exists():
+        return released()
+    command = ["cargo", "build", "--locked", "--bin", "pollo-webhook", "--message-format", "json-render-diagnostics"]
+    built = subprocess.run(command, cwd=CHECKOUT, stdout=subprocess.PIPE, check=False)
+    if built.returncode != 0:
+        raise Failure("The function does not compile: see the lines above.")
+    messages = map(json.loads, built.stdout.splitlines())
+    return {m["target"]["name"]: m["executable"] for m in messages if m.get("executable")}["pollo-webhook"]
+
+
+def released():
+    """Unpacks the function of a release."""
+    with zipfile.ZipFile(CHECKOUT / "bootstrap.zip") as archive:
         path = Path(archive.extract("bootstrap", CHECKOUT / ".tools"))
     path.chmod(0o755)
     try:
@@ -76,34 +83,23 @@ def binary(*options):
     return path
 
 
-def build(*options):
-    """Compiles the function with these options of cargo. Returns its path."""
-    command = ["cargo", "build", "--locked", "--bin", "pollo-webhook", "--message-format", "json-render-diagnostics"]
-    built = subprocess.run([*command, *options], cwd=CHECKOUT, stdout=subprocess.PIPE, check=False)
-    if built.returncode != 0:
-        raise Failure("The function does not compile: see the lines above.")
-    messages = map(json.loads, built.stdout.splitlines())
-    return {m["target"]["name"]: m["executable"] for m in messages if m.get("executable")}["pollo-webhook"]
-
-
 @contextlib.contextmanager
 def started(command, printed, **options):
     """A process that is stopped after the block, and the thread that calls `printed` with each line of its output."""
-    # Kills its process group when its input ends: after the block, or when this process is killed. Ctrl-C does not
-    # reach the group.
-    leader = subprocess.Popen(["/bin/sh", "-c", "read end; kill -KILL 0"], stdin=subprocess.PIPE, process_group=0)
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    options = {"cwd": CHECKOUT, "process_group": leader.pid, **pipes, **options}
-    with leader, subprocess.Popen([str(word) for word in command], **options) as process:
+    # In a group of its own, which Ctrl-C does not reach.
+    options = {"cwd": CHECKOUT, "process_group": 0, **pipes, **options}
+    with subprocess.Popen([str(word) for word in command], **options) as process:
         reader = threading.Thread(target=lambda: [printed(line.rstrip("\n")) for line in process.stdout], daemon=True)
         reader.start()
         try:
             yield process, reader
         finally:
             process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
+            try:
                 process.wait(5)
-            leader.communicate()
+            except subprocess.TimeoutExpired:
+                process.kill()
             reader.join()
 
 
@@ -119,42 +115,33 @@ def free_port():
             return port
 
 
-def check(name, process, lines):
-    """Raises Failure with the printed `lines` if `process` has ended."""
-    status = process.poll()
-    if status is not None:
-        end = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"has ended with status {status}"
-        raise Failure("\n".join([f"{name} {end}", *lines]))
-
-
 @contextlib.contextmanager
 def emulator(service, port, command, printed=None, **options):
-    """Starts `command`, and waits until it listens on `port`. Yields a function that raises Failure if it has ended."""
+    """Starts `command`, and waits until it listens on `port`."""
     try:
         socket.create_server((ADDRESS, port)).close()
     except OSError as error:
         raise Failure(f"The emulator of {service} cannot use the port {port}: {os.strerror(error.errno)}.") from None
     last = collections.deque(maxlen=20)
     with started(command, printed or last.append, **options) as (process, reader):
-        check_emulator = functools.partial(check, f"The emulator of {service}", process, last)
         deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline:
+        while True:
             with contextlib.suppress(OSError):
                 socket.create_connection((ADDRESS, port), 1).close()
                 break
-            if process.poll() is not None:
+            if process.poll() is not None or time.monotonic() > deadline:
                 reader.join(1)
-            check_emulator()
+                raise Failure("\n".join([f"The emulator of {service} does not start:", *last]))
             time.sleep(0.02)
-        yield check_emulator
+        yield
 
 
 @contextlib.contextmanager
 def sns(port=None):
     """An emulator of SNS and SQS, on `port` or else on a free one."""
     port = port or free_port()
-    with emulator("SNS", port, [TOOLS / "python", "-m", "moto.server", "-H", ADDRESS, "-p", port]) as check_emulator:
-        yield Sns(port, check_emulator)
+    with emulator("SNS", port, [TOOLS / "python", "-m", "moto.server", "-H", ADDRESS, "-p", port]):
+        yield Sns(f"http://{ADDRESS}:{port}")
 
 
 @contextlib.contextmanager
@@ -178,17 +165,18 @@ def function(binary, sns, lambda_port=None, url=None, **environment):
         cargo.write_text(CARGO)
         cargo.chmod(0o755)
         command = [TOOLS / "cargo-lambda", "lambda", "watch", "--only-lambda-apis", "-A", ADDRESS, "-P", lambda_port]
-        with emulator("Lambda", lambda_port, command, env={**os.environ, "CARGO": str(cargo)}) as check_emulator:
-            function = Function(check_emulator, url or f"http://{ADDRESS}:{lambda_port}{URL_PATH}", environment)
+        with emulator("Lambda", lambda_port, command, env={**os.environ, "CARGO": str(cargo)}):
+            function = Function(url or f"http://{ADDRESS}:{lambda_port}{URL_PATH}", environment)
             with started([binary], function.printed, env=environment) as (function.process, function.reader):
                 yield function
 
 
 class Sns:
-    def __init__(self, port, check_emulator):
-        self.check = check_emulator
-        self.url = f"http://{ADDRESS}:{port}"
-        self.session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name=REGION)
+    def __init__(self, url):
+        self.url = url
+        self.session = boto3.Session(
+            aws_access_key_id="local", aws_secret_access_key="local", region_name=SETTINGS["AWS_REGION"]
+        )
         self.sns, self.sqs = [self.session.client(service, endpoint_url=self.url) for service in ["sns", "sqs"]]
 
     def topic(self, name):
@@ -226,8 +214,8 @@ class Queue:
 
 
 class Function:
-    def __init__(self, check_emulator, url, environment):
-        self.check_emulator, self.url, self.environment = check_emulator, url, environment
+    def __init__(self, url, environment):
+        self.url, self.environment = url, environment
         self.lines = queue.Queue()
         # All lines and responses, for tests that search them for secrets.
         self.written = []
@@ -237,11 +225,12 @@ class Function:
         self.lines.put(line)
 
     def check(self):
-        """Raises Failure if the function or its emulator has ended."""
-        self.check_emulator()
+        """Raises Failure, with what was printed last, if the function has ended."""
         if self.process.poll() is not None:
             self.reader.join(PATIENCE)
-            check("The function", self.process, self.log_lines())
+            raise Failure(
+                "\n".join([f"The function has ended with status {self.process.returncode}:", *self.log_lines()])
+            )
 
     def log(self):
         """Waits for the next line of the log."""

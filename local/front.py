@@ -32,8 +32,19 @@ class Quiet(WSGIRequestHandler):
 
 
 @contextlib.contextmanager
+def serving(application, port=0):
+    """Serves a WSGI application on `port`, or on a free one. Yields the URL."""
+    server = make_server(ADDRESS, port, application, threaded=True, request_handler=Quiet)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://{ADDRESS}:{server.port}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
 def front(port, lambda_port):
-    """Listens on `port`, or on a free one if it is 0, and passes requests to the emulator of Lambda. Yields the URL."""
+    """Serves the front port, and passes requests to the emulator of Lambda."""
     emulator = urllib3.HTTPConnectionPool(ADDRESS, lambda_port, timeout=PATIENCE, retries=False, maxsize=10)
 
     @Request.application
@@ -51,10 +62,4 @@ def front(port, lambda_port):
         passed = {name: received.headers[name] for name in names if name.lower() not in OF_ONE_HOP}
         return Response(received.data, received.status, passed)
 
-    server = make_server(ADDRESS, port, application, threaded=True, request_handler=Quiet)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://{ADDRESS}:{server.port}/"
-    finally:
-        server.shutdown()
-        server.server_close()
+    return serving(application, port)

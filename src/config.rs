@@ -49,7 +49,7 @@ const CREDENTIALS: &str = "the credentials of the function's role, which Lambda 
 const ENDPOINT_URL: &str = "an http or https URL, or nothing for the endpoint of the topic's region";
 const SWITCH: &str = "true or false; with an endpoint URL, false or nothing";
 
-/// A FIFO topic drops repeated messages for the same five minutes, so a replayed webhook has no effect on one.
+/// As long as a FIFO topic drops repeated messages, an AWS limit. Standard Webhooks uses the same tolerance.
 const DEFAULT_TOLERANCE: Duration = Duration::from_secs(300);
 
 /// The configuration of the function.

@@ -3,11 +3,10 @@
 //! Without `aws-config`: Lambda sets the credentials in the environment, and the start would be much slower.
 
 use std::collections::hash_map::RandomState;
-use std::error::Error as _;
-use std::hash::BuildHasher as _;
 use std::iter::successors;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use std::{error::Error as _, hash::BuildHasher as _};
 
 use aws_sdk_sns::config::StalledStreamProtectionConfig;
 use aws_sdk_sns::config::interceptors::InterceptorContext;
@@ -17,7 +16,8 @@ use aws_sdk_sns::config::{BehaviorVersion, Builder, Credentials, IdentityCache, 
 use aws_sdk_sns::error::{ProvideErrorMetadata as _, SdkError};
 use aws_sdk_sns::{Client, operation::publish, types::MessageAttributeValue};
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
-use aws_smithy_runtime_api::client::retries::classifiers::RetryClassifierPriority;
+use aws_smithy_runtime::client::interceptors::MutateRequestInterceptor;
+use aws_smithy_runtime_api::client::{orchestrator::HttpRequest, retries::classifiers::RetryClassifierPriority};
 use aws_smithy_types::retry::ErrorKind;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use lambda_http::http::Uri;
@@ -195,13 +195,20 @@ impl PublishError {
 pub struct SnsPublisher {
     client: Client,
     topic: TopicArn,
+    /// Known after the first call. The SDK's errors do not name the host.
+    endpoint: Arc<OnceLock<Uri>>,
 }
 
 impl SnsPublisher {
     /// Creates a client with this configuration, for the region of `topic`. The client reuses its connection.
     pub fn new(client_config: Builder, topic: TopicArn) -> Self {
-        let config = client_config.region(Region::new(topic.region().to_owned())).build();
-        Self { client: Client::from_conf(config), topic }
+        let endpoint = Arc::<OnceLock<Uri>>::default();
+        let called = Arc::clone(&endpoint);
+        let keep_endpoint = MutateRequestInterceptor::new(move |request: &mut HttpRequest| {
+            called.get_or_init(|| request.uri().parse().unwrap_or_default());
+        });
+        let config = client_config.region(Region::new(topic.region().to_owned())).interceptor(keep_endpoint);
+        Self { client: Client::from_conf(config.build()), topic, endpoint }
     }
 
     /// Publishes `outcome`, and returns SNS's message id.
@@ -231,15 +238,9 @@ impl SnsPublisher {
                 .message_group_id(fifo_id(task_id.to_owned()))
                 .message_deduplication_id(fifo_id(format!("{task_id}.{status}")));
         }
-        // The SDK's errors do not name the host, so it is taken from the request.
-        let called = Arc::new(OnceLock::<Uri>::new());
-        let uri = Arc::clone(&called);
-        let call = request.customize().mutate_request(move |request| {
-            uri.get_or_init(|| request.uri().parse().unwrap_or_default());
-        });
         let limit = limit.min(PUBLISH_TIMEOUT);
-        let result = tokio::time::timeout(limit, call.send()).await;
-        let host = called.get().and_then(Uri::host).unwrap_or_default();
+        let result = tokio::time::timeout(limit, request.send()).await;
+        let host = self.endpoint.get().and_then(Uri::host).unwrap_or_default();
         match result {
             Ok(Ok(response)) => response
                 .message_id

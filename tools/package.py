@@ -53,12 +53,6 @@ def compiled(architecture):
     return (folder / "bootstrap").read_bytes()
 
 
-def crates(architecture):
-    """The crates that are compiled into the function, one per line: name, version and licence."""
-    options = ["--edges", "normal,no-proc-macro", "--prefix", "none", "--no-dedupe", "--format", "{p}|{l}"]
-    return run("cargo", "tree", "--locked", "--target", TARGETS[architecture], *options)
-
-
 def run(*command, stdout=subprocess.PIPE):
     try:
         return subprocess.run(command, cwd=CHECKOUT, stdout=stdout, text=True, check=True).stdout
@@ -76,7 +70,7 @@ def contents(bootstrap, architecture):
     files["Makefile"] = (CHECKOUT / "tools" / "release.mk").read_bytes()
     files["bootstrap.zip"] = zipped({"bootstrap": (bootstrap, 0o755)})
     files["template.yaml"] = template((CHECKOUT / "template.yaml").read_text(), architecture).encode()
-    files["sbom.cdx.json"] = materials(bootstrap, crates(architecture)).encode()
+    files["sbom.cdx.json"] = materials(bootstrap, architecture).encode()
     return {**files, "SHA256SUMS": sums(files).encode()}
 
 
@@ -93,8 +87,10 @@ def template(text, architecture):
     return text
 
 
-def materials(bootstrap, crates):
-    """The bill of materials, in CycloneDX format."""
+def materials(bootstrap, architecture):
+    """The bill of materials, in CycloneDX format: the crates that are compiled into the function."""
+    options = ["--edges", "normal,no-proc-macro", "--prefix", "none", "--no-dedupe", "--format", "{p}|{l}"]
+    crates = run("cargo", "tree", "--locked", "--target", TARGETS[architecture], *options)
     locked = tomllib.loads((CHECKOUT / "Cargo.lock").read_text())["package"]
     checksums = {(crate["name"], crate["version"]): crate.get("checksum") for crate in locked}
     components = []
@@ -115,7 +111,7 @@ def materials(bootstrap, crates):
 
 
 def sums(files):
-    """The checksums, in the format of `sha256sum --check`."""
+    """The checksums, in the format of sha256sum."""
     return "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in sorted(files.items()))
 
 

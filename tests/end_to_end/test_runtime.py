@@ -15,19 +15,19 @@ from tests.end_to_end.exchange import SUCCESS
 from tests.end_to_end.rie import event, runtime
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="AWS's emulator runs on Linux only")
-KEPT = {"WEBHOOK_TOLERANCE_SECONDS": "300"}
+FRESH = {"WEBHOOK_TOLERANCE_SECONDS": "300"}
 
 
 @pytest.mark.parametrize("timeout", [15, 3])
 def test_a_hanging_sns_leads_to_503_and_the_whole_line_before_the_deadline(binary, timeout):
     with socket.create_server((ADDRESS, 0)) as silent:
         url = f"http://{ADDRESS}:{silent.getsockname()[1]}"
-        with runtime(binary, timeout, **KEPT, AWS_ENDPOINT_URL_SNS=url) as function:
+        with runtime(binary, timeout, **FRESH, AWS_ENDPOINT_URL_SNS=url) as function:
             response, [line], _ = function.invoke(event(Webhook(SUCCESS, KEY)))
             assert (response["statusCode"], response["headers"]["retry-after"]) == (503, "30")
             assert (line["result"], line["code"], line["body"]) == ("not_published", "Timeout", SUCCESS.decode())
             # Lambda kills a process that runs into the deadline, and starts another one.
-            assert not re.search("INIT START", "\n".join(function.invoke(event(Webhook(b"[]", KEY)))[2]))
+            assert "INIT START" not in str(function.invoke(event(Webhook(b"[]", KEY)))[2])
 
 
 def test_an_unreadable_event_fails_alone_and_is_logged_without_its_content(binary, sns, topic, queue):
@@ -40,11 +40,12 @@ def test_an_unreadable_event_fails_alone_and_is_logged_without_its_content(binar
         for unreadable in [{}, "p4ss", broken, panic]:
             response, [line], lines = function.invoke(unreadable)
             assert (line["level"], "errorType" in response) == ("ERROR", True)
-            assert not re.search("p4ss", f"{response} {lines}")
-        assert (line["result"], line["location"][-5:].count(":")) == ("panic", 1)
+            assert "p4ss" not in f"{response} {lines}"
+        assert line["result"] == "panic"
+        assert re.search(r"\.rs:\d+:\d+$", line["location"])
         assert f"START RequestId: {line['requestId']} Version: $LATEST" in lines
         response, _, lines = function.invoke(good)
-        assert (response["statusCode"], "INIT START" in "\n".join(lines)) == (200, False)
+        assert (response["statusCode"], "INIT START" in str(lines)) == (200, False)
     assert len(queue.take()) == 2
 
 

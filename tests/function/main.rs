@@ -9,7 +9,6 @@ mod function;
 mod pollo;
 mod properties;
 mod responses;
-mod results;
 mod sns;
 mod vectors;
 mod wire;

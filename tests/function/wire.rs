@@ -7,13 +7,13 @@ use crate::sns::{Call, Reply};
 const FIFO_TOPIC: &str = "arn:aws:sns:us-east-1:123456789012:pollo-outcomes.fifo";
 
 /// The fields of a call without its attributes, and the name, type and value of each attribute. Both are sorted.
-fn fields_and_attributes(call: &Call) -> (Vec<(&str, &str)>, Vec<(&str, &str, &str)>) {
+fn fields_and_attributes(call: &Call) -> (Vec<(&str, &str)>, Vec<[&str; 3]>) {
     let mut fields: Vec<_> = call.form.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     fields.retain(|(name, _)| !name.starts_with("MessageAttributes."));
     fields.sort_unstable();
     let attribute = |number| {
         let part = |name| call.field(&format!("MessageAttributes.entry.{number}.{name}"));
-        Some((part("Name")?, part("Value.DataType")?, part("Value.StringValue")?))
+        Some([part("Name")?, part("Value.DataType")?, part("Value.StringValue")?])
     };
     let mut attributes: Vec<_> = (1..).map_while(attribute).collect();
     attributes.sort_unstable();
@@ -36,10 +36,10 @@ async fn publishes_the_verified_body_once_with_four_attributes() {
         assert_eq!(
             attributes,
             [
-                ("status", "String", "failed"),
-                ("taskId", "String", "t&=+%\u{e9}"),
-                ("webhookId", "String", "msg_1"),
-                ("webhookTimestamp", "String", "1767225600"),
+                ["status", "String", "failed"],
+                ["taskId", "String", "t&=+%\u{e9}"],
+                ["webhookId", "String", "msg_1"],
+                ["webhookTimestamp", "String", "1767225600"],
             ]
         );
         let head = &call.head;

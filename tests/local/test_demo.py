@@ -2,7 +2,6 @@
 
 import os
 import queue
-import select
 import signal
 import socket
 import subprocess
@@ -69,21 +68,3 @@ def test_it_shows_each_log_line_and_message_until_ctrl_c():
     for port in ports.values():
         socket.create_server((ADDRESS, int(port))).close()
     assert not [line for line in [*shown, *lines.queue] if OWN_KEY in line or "Traceback" in line]
-
-
-def test_the_processes_of_a_killed_run_end_too():
-    # The child and the grandchild keep the pipe open. It closes when both have ended.
-    end, held = os.pipe()
-    code = f"""
-from local.emulators import started
-with started(["sh", "-c", "sleep 60 & echo started; wait"], print, pass_fds=[{held}]) as (process, _):
-    process.wait()
-"""
-    run = subprocess.Popen([sys.executable, "-uc", code], cwd=CHECKOUT, stdout=subprocess.PIPE, pass_fds=[held])
-    os.close(held)
-    with run:
-        assert run.stdout.readline() == b"started\n"
-        assert select.select([end], [], [], 0.1)[0] == []
-        run.kill()
-    assert select.select([end], [], [], 20)[0] == [end]
-    os.close(end)

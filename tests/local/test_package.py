@@ -3,6 +3,7 @@
 import difflib
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -17,11 +18,11 @@ from local.emulators import CHECKOUT, TOOLS
 # `cargo lambda build` takes minutes. This puts the compiled function where it would.
 CARGO = f"""#!/bin/sh
 [ "$1" = lambda ] || exec {shutil.which("cargo")} "$@"
-mkdir -p target/package/x86_64 && cp "$FUNCTION_BINARY" target/package/x86_64/bootstrap
+for folder in x86_64 arm64; do mkdir -p target/package/$folder && cp "$FUNCTION_BINARY" target/package/$folder/bootstrap; done
 """
 
 
-def packaged(checkout):
+def packaged(checkout, *architecture):
     """Copies the checkout, with other times and modes and what tools leave behind. Packages the copy."""
     left = shutil.ignore_patterns(".git", ".tools", "target", "__pycache__", "node_modules", ".ruff_cache")
     shutil.copytree(CHECKOUT, checkout, ignore=left, copy_function=shutil.copyfile)
@@ -36,7 +37,7 @@ def packaged(checkout):
     # The symbols of a debug build are large.
     subprocess.run(["strip", "-o", binary, emulators.binary()], check=True)
     environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "FUNCTION_BINARY": str(binary)}
-    command = [sys.executable, "-m", "tools.package"]
+    command = [sys.executable, "-m", "tools.package", *architecture]
     return subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -72,7 +73,7 @@ def test_two_checkouts_in_different_folders_give_the_same_archive(archive, tmp_p
 def test_the_archive_has_docs_examples_and_commands_and_nothing_that_tools_have_left(release):
     whole = ["docs", "events", "examples", "local", "operate"]
     expected = {f"{folder}/{name}" for folder in whole for name in files(CHECKOUT / folder)}
-    expected = {name for name in expected if not {"__pycache__", "node_modules", ".aws-sam"} & {*name.split("/")}}
+    expected = {name for name in expected if not re.search(r"/\.|__pycache__|node_modules", name)}
     found = files(release)
     assert {name for name in found if name.split("/")[0] in whole} == expected
     assert not {name for name in found if name.startswith(("src/", "tests/", "target/"))}
@@ -89,6 +90,11 @@ def test_the_released_template_differs_only_in_code_uri(release):
         "-      CodeUri: .",
         "+      CodeUri: bootstrap.zip",
     ]
+
+
+def test_the_archive_for_arm64_deploys_to_arm64(tmp_path):
+    archive = tmp_path / "checkout" / packaged(tmp_path / "checkout", "arm64").stdout.strip()
+    assert b"\n      Architectures: [arm64]\n" in zipfile.ZipFile(archive).read(f"{archive.stem[:-6]}/template.yaml")
 
 
 def test_the_checksums_match_every_file(release):

@@ -89,9 +89,9 @@ def journey(isolated, tmp_path_factory, request):
     try:
         yield journey
     finally:
-        journey.undo.close()
         if AWS:
             write_times(journey)
+        journey.undo.close()
 
 
 def write_times(journey):

@@ -45,35 +45,34 @@ def pages(service, operation, **parameters):
 
 class Journey:
     def __init__(self, name, package):
-        self.name, self.package, self.times = name, package, []
+        self.name, self.package, self.times, self.suffixes = name, package, [], set()
         # Undoes everything in reverse order, even if a part of that fails.
         self.undo = contextlib.ExitStack()
 
     def run(self, *words, **variables):
         """Runs a command in the unpacked package, without a terminal or a compiler. Returns its status and output."""
-        environment = {**os.environ, "SAM_CLI_TELEMETRY": "0", "PATH": "/usr/bin:/bin", **variables}
+        environment = {**os.environ, "SAM_CLI_TELEMETRY": "0", "PATH": str(self.package), **variables}
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         command = [str(word) for word in words]
         ran = subprocess.run(command, cwd=self.package, env=environment, text=True, check=False, **streams)
         return ran.returncode, ran.stdout
 
-    def sam_deploy(self, suffix="", template="template.yaml", **parameters):
-        overrides = [f"{name}={value or NOTHING}" for name, value in parameters.items()]
-        stack = ["-t", template, "--stack-name", self.name + suffix]
-        return self.run(SAM, "deploy", *stack, "--parameter-overrides", *overrides)
+    def sam(self, command, suffix, *options):
+        return self.run(SAM, command, "--stack-name", self.name + suffix, *options)
 
-    def update(self, suffix="", template="template.yaml", **parameters):
-        status, printed = self.sam_deploy(suffix, template, **parameters)
+    def deploy(self, suffix="", template="template.yaml", **parameters):
+        """Creates or updates a stack, which is deleted at the end. Returns it."""
+        if suffix not in self.suffixes:
+            self.suffixes.add(suffix)
+            self.undo.callback(self.delete, suffix)
+        overrides = [f"{name}={value or NOTHING}" for name, value in parameters.items()]
+        overrides = ["--parameter-overrides", *overrides] if overrides else []
+        status, printed = self.sam("deploy", suffix, "-t", template, *overrides)
         assert status == 0, printed
         return Stack(self, self.name + suffix)
 
-    def create(self, suffix="", template="template.yaml", **parameters):
-        """Deploys a new stack, which is deleted at the end."""
-        self.undo.callback(self.delete, suffix)
-        return self.update(suffix, template, **parameters)
-
     def delete(self, suffix):
-        status, printed = self.run(SAM, "delete", "--stack-name", self.name + suffix, "--no-prompts")
+        status, printed = self.sam("delete", suffix, "--no-prompts")
         assert status == 0, printed
 
     def left(self):

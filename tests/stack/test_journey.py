@@ -24,7 +24,7 @@ only_on_aws = pytest.mark.skipif(not AWS, reason="no emulator does this: make st
 
 
 def test_a_key_that_is_too_short_fails_before_anything_is_created(journey):
-    status, printed = journey.sam_deploy(WebhookSecret="abc")
+    status, printed = journey.sam("deploy", "", "--parameter-overrides", "WebhookSecret=abc")
     assert status != 0
     assert "must be a Base64 key of at least 22 characters" in " ".join(printed.split())
 
@@ -34,7 +34,7 @@ def test_one_command_deploys_the_stack_without_a_question(journey):
     unreserved = boto3.client("lambda").get_account_settings()["AccountLimit"]["UnreservedConcurrentExecutions"]
     mail = {"AlarmMail": os.environ["MAIL"]} if "MAIL" in os.environ else {}
     reserved = {} if unreserved >= 110 else {"ReservedConcurrency": "none"}
-    journey.stack = journey.create(WebhookSecret=KEY, **mail, **reserved)
+    journey.stack = journey.deploy(WebhookSecret=KEY, **mail, **reserved)
 
 
 def test_smoke_proves_that_the_key_works_and_says_that_nobody_subscribes(journey):
@@ -46,7 +46,7 @@ def test_smoke_proves_that_the_key_works_and_says_that_nobody_subscribes(journey
 
 
 def test_a_queue_receives_what_pollo_signed_and_nothing_forged(journey):
-    journey.queue = journey.create("-queue", "examples/subscribers/queue.yaml", WebhookStack=journey.name)
+    journey.queue = journey.deploy("-queue", "examples/subscribers/queue.yaml", WebhookStack=journey.name)
     assert journey.stack.send("forged", STRANGERS_KEY) == 401
     assert journey.stack.send("unsigned", KEY, headers={}) == 400
     with pytest.raises(boto3.client("sns").exceptions.AuthorizationErrorException):
@@ -58,7 +58,7 @@ def test_a_queue_receives_what_pollo_signed_and_nothing_forged(journey):
 
 
 def test_a_video_is_stored(journey):
-    journey.videos = journey.create("-videos", "examples/subscribers/videos/template.yaml", WebhookStack=journey.name)
+    journey.videos = journey.deploy("-videos", "examples/subscribers/videos/template.yaml", WebhookStack=journey.name)
     bucket = boto3.resource("s3").Bucket(journey.videos.outputs["BucketName"])
     # The bucket stays when its stack is deleted.
     journey.undo.callback(bucket.delete)
@@ -118,10 +118,10 @@ def test_listen_shows_outcomes_and_removes_its_queue(journey):
 
 def test_a_setting_lasts_and_an_update_keeps_settings_url_and_key(journey):
     before, url = journey.stack.function(), journey.stack.outputs["WebhookUrl"]
-    journey.update(ToleranceSeconds="600")
+    journey.deploy(ToleranceSeconds="600", SilenceHours="24")
     with zipfile.ZipFile(journey.package / "bootstrap.zip", "a") as function:
         function.writestr("next-version", "")
-    journey.stack = journey.update(SilenceHours="24")
+    journey.stack = journey.deploy()
     function = journey.stack.function()
     assert function["CodeSha256"] != before["CodeSha256"]
     assert function["Environment"]["Variables"]["WEBHOOK_TOLERANCE_SECONDS"] == "600"
@@ -141,14 +141,14 @@ def test_a_key_is_rotated_moved_to_secrets_manager_and_back(journey):
         ({"WebhookSecretVersion": version}, [200, 200]),
         ({"WebhookSecret": KEY, "WebhookSecretName": "", "WebhookSecretVersion": ""}, [200, 401]),
     ]:
-        journey.update(**parameters)
+        journey.deploy(**parameters)
         assert [journey.stack.send("rotated", key) for key in [KEY, NEXT_KEY]] == statuses, parameters.keys()
 
 
 def test_a_fifo_topic_delivers_to_a_fifo_queue(journey):
-    stack = journey.create("-fifo", WebhookSecret=KEY, TopicType="fifo", ReservedConcurrency="none")
+    stack = journey.deploy("-fifo", WebhookSecret=KEY, TopicType="fifo", ReservedConcurrency="none")
     settings = {"WebhookStack": stack.name, "TopicType": "fifo"}
-    queue = journey.create("-fifo-queue", "examples/subscribers/queue.yaml", **settings)
+    queue = journey.deploy("-fifo-queue", "examples/subscribers/queue.yaml", **settings)
     assert [stack.send("twice", KEY), stack.send("twice", KEY)] == [200, 200]
     assert queue.outcomes("twice")
     # The emulator's CloudFormation makes a topic that does not drop the second one.
@@ -186,9 +186,9 @@ def test_keys_of_the_user_encrypt_the_environment_and_the_topic(journey):
     kms = boto3.client("kms")
     key = kms.create_key(Description=journey.name)["KeyMetadata"]
     journey.undo.callback(kms.schedule_key_deletion, KeyId=key["KeyId"], PendingWindowInDays=7)
-    journey.update(EnvironmentKmsKeyArn=key["Arn"], TopicKmsKeyArn=key["Arn"])
+    journey.deploy(EnvironmentKmsKeyArn=key["Arn"], TopicKmsKeyArn=key["Arn"])
     assert journey.queue.outcomes(journey.stack.send_until(200, KEY))
-    journey.update(EnvironmentKmsKeyArn="", TopicKmsKeyArn="")
+    journey.deploy(EnvironmentKmsKeyArn="", TopicKmsKeyArn="")
 
 
 @only_on_aws

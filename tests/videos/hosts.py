@@ -47,7 +47,7 @@ class Internet:
 
     def __init__(self, patch):
         # The addresses of each name, and the port of the server at each address.
-        self.names, self.servers, self.peers, self.plain = {}, {}, {}, []
+        self.names, self.servers, self.plain = {}, {}, []
         lookup, connect, getpeername = socket.getaddrinfo, socket.socket.connect, socket.socket.getpeername
 
         def found(name, port, *arguments, **options):
@@ -62,15 +62,14 @@ class Internet:
             if address[0] not in self.servers:
                 raise TimeoutError("timed out")
             connect(client, (ADDRESS, self.servers[address[0]]))
-            self.peers[client.getsockname()] = address
 
         def peer(client):
             real = getpeername(client)
-            return self.peers.get(client.getsockname(), real) if real[1] in self.servers.values() else real
+            return next(((address, 443) for address, port in self.servers.items() if port == real[1]), real)
 
         def recorded(send):
             def recorded(client, data, *flags):
-                if getpeername(client)[1] in self.servers.values():
+                if peer(client)[1] == 443:
                     self.plain.append(bytes(data))
                 return send(client, data, *flags)
 

@@ -1,16 +1,12 @@
-"""The connection to SNS: it is replaced if it was closed, and trusted only with Amazon's roots."""
+"""The connection to SNS is trusted only with Amazon's roots."""
 
 import contextlib
 import importlib.util
 import re
-import signal
-import socket
 import socketserver
 import ssl
-import struct
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -18,46 +14,6 @@ import pytest
 from local.emulators import ADDRESS, CHECKOUT, KEY
 from operate.pollo import Webhook
 from tests.end_to_end.exchange import SUCCESS, exchange
-
-ACCEPTED = b"<PublishResponse><PublishResult><MessageId>m</MessageId></PublishResult></PublishResponse>"
-
-
-@contextlib.contextmanager
-def listening(handler):
-    """Serves until the end of the block. Yields the host and the port."""
-    with socketserver.ThreadingTCPServer((ADDRESS, 0), handler) as server:
-        # The function keeps its connection open for longer.
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
-        yield f"{ADDRESS}:{server.server_address[1]}"
-        server.shutdown()
-
-
-@pytest.mark.parametrize("how", ["closed", "reset"])
-def test_a_connection_closed_while_the_function_is_frozen_loses_no_webhook(start, how):
-    """Lambda freezes a function between events, sometimes for minutes."""
-    connections = []
-
-    class Sns(socketserver.StreamRequestHandler):
-        def handle(self):
-            connections.append(self.connection)
-            while head := b"".join(iter(lambda: self.rfile.readline().strip(), b"")):
-                self.rfile.read(int(re.search(rb"content-length: (\d+)", head)[1]))
-                self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(ACCEPTED), ACCEPTED))
-
-    with listening(Sns) as sns:
-        function = start(AWS_ENDPOINT_URL_SNS=f"http://{sns}")
-        assert exchange(function, Webhook(SUCCESS, KEY))[0] == 200
-        function.process.send_signal(signal.SIGSTOP)
-        if how == "reset":
-            connections[0].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        # The thread that reads the connection then closes it.
-        connections[0].shutdown(socket.SHUT_RD)
-        while connections[0].fileno() != -1:
-            time.sleep(0.01)
-        function.process.send_signal(signal.SIGCONT)
-        assert exchange(function, Webhook(SUCCESS, KEY))[0] == 200
-        assert len(connections) == 2
 
 
 @contextlib.contextmanager
@@ -88,8 +44,10 @@ def presenting(chain):
                 self.request.sendall(b"\x16" + tls_1_2 + vector(2, part))
             self.request.recv(65_536)
 
-    with listening(Hello) as host:
-        yield f"https://{host}"
+    with socketserver.ThreadingTCPServer((ADDRESS, 0), Hello) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"https://{ADDRESS}:{server.server_address[1]}"
+        server.shutdown()
 
 
 @pytest.mark.parametrize(("owner", "detail"), [("amazon", "not valid for name"), ("lets-encrypt", "UnknownIssuer")])
