@@ -70,6 +70,12 @@ def test_dry_needs_no_key_of_the_function_and_sends_nothing(stack, function, pol
     assert function.requests == []
 
 
+def test_a_result_that_is_not_published_exits_with_1(stack, function, pollo):
+    pollo.v1["t1"] = answer("t1", SUCCEEDED)
+    function.respond = lambda _: Response("", 413)
+    assert reconcile(stack, "t1", exits=1).endswith("\nPublished 0 of 1.\n")
+
+
 def test_tasks_are_read_from_a_file_once_each_and_published_ones_are_not_asked_for(stack, function, pollo, tmp_path):
     stack.has_logged(line("published", "t2"), ago=13 * 86_400)
     pollo.v1 |= {task: answer(task, SUCCEEDED) for task in ["t1", "t2", "動 画?1", "smoke-1"]}
