@@ -230,10 +230,10 @@ def test_failures_with_a_common_cause_stop_the_replay(stack, function, statuses,
 
 
 def test_control_characters_are_escaped(stack, function):
-    stack.has_logged(line("not_an_outcome", "t\x1b[31m1\n", "\x07", body="{}", code="\x9b"))
+    stack.has_logged(line("not_an_outcome", "t\x1b[31m1\n", "\x07", body="{}", code="\x9b\n"))
     function.respond = lambda _: Response("\x1b[31m\n" + "x" * 20_000, 502)
     printed = stack.run("replay", exits=1)
-    assert shown(printed)[1][:3] == [r"t\x1b[31m1\n", r"\x07", r"not_an_outcome (\x9b)"]
+    assert shown(printed)[1][:3] == [r"t\x1b[31m1\n", r"\x07", r"not_an_outcome (\x9b\n)"]
     assert r"not published: 502 \x1b[31m\nxxx" in printed
     assert len(printed) < 2_000
 
