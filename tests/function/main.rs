@@ -7,7 +7,6 @@ mod events;
 mod failures;
 mod function;
 mod pollo;
-mod properties;
 mod responses;
 mod sns;
 mod vectors;
