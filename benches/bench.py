@@ -7,12 +7,11 @@ import datetime
 import os
 import platform
 import re
-import subprocess
 import time
 from pathlib import Path
 from statistics import median
 
-from benches.stage import CHECKOUT, Function, event
+from benches.stage import CHECKOUT, Function, event, output
 
 STARTS = 30
 WEBHOOKS = 60
@@ -86,10 +85,6 @@ def digits(figure):
     return f"{figure:.1f}" if figure < 100 else f"{figure:.0f}"
 
 
-def output(*command):
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-
 def main():
     target, node = CHECKOUT / "target", output("node", "--version").lstrip("v")
     python, handler = CHECKOUT / ".tools/emulators/bin/python", CHECKOUT / "benches/python/handler.py"
@@ -115,9 +110,8 @@ time is that of the function's process. See [what the harness does not model](#w
 {table(rows)}
 """
     page = CHECKOUT / "docs/performance.md"
-    before, begin, rest = page.read_text().partition("<!-- make bench writes from here -->\n")
-    _, end, after = rest.partition("<!-- to here -->")
-    page.write_text(before + begin + section + end + after)
+    between = r"(?s)(?<=<!-- make bench writes from here -->\n).*(?=<!-- to here -->)"
+    page.write_text(re.sub(between, lambda _: section, page.read_text()))
     print(section)
 
 

@@ -9,14 +9,13 @@ import base64
 import hmac
 import re
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 from statistics import median_low
 
 import click
 
-from benches.stage import CHECKOUT, TRUST, Function, event, settings
+from benches.stage import CHECKOUT, TRUST, Function, event, output, settings
 
 CEILINGS = CHECKOUT / "benches/ceilings.txt"
 
@@ -121,12 +120,11 @@ def main(binary, setting):
     # Without these files, the guard would not notice a start that reads them.
     if not any(Path("/etc/ssl/certs").glob("*.pem")):
         raise SystemExit("The system's certificates are missing: install them (apt install ca-certificates).")
-    compiler = subprocess.run(["rustc", "--version"], capture_output=True, text=True, check=True).stdout
-    counts, differences = costs(binary), leaks(binary)
+    compiler, counts, differences = output("rustc", "--version"), costs(binary), leaks(binary)
     if setting:
         head = CEILINGS.read_text().partition("rustc ")[0]
         lines = [f"{count * 104 // 100 + 8:>9,} {name}\n" for name, count in counts.items()]
-        CEILINGS.write_text(f"{head}{compiler}\n{''.join(lines)}")
+        CEILINGS.write_text(f"{head}{compiler}\n\n{''.join(lines)}")
     text = CEILINGS.read_text()
     lines = re.findall(r"^ *([\d,]+) (.+)$", text, re.MULTILINE)
     ceilings = dict.fromkeys(differences, EQUAL_WITHIN) | {name: int(number.replace(",", "")) for number, name in lines}
@@ -135,7 +133,7 @@ def main(binary, setting):
     for name, count in (counts | differences).items():
         click.echo(f"{count:>9,} {ceilings[name]:>9,}  {name}{'  <- TOO MANY' if name in above else ''}")
     if compiler not in text:
-        click.echo(f"Another compiler set the ceilings, so counts can differ. This machine has {compiler}", nl=False)
+        click.echo(f"Another compiler set the ceilings, so counts can differ. This machine has {compiler}")
     if above:
         raise SystemExit("Find the cause. To accept a cost, set the ceilings: python -m benches.guard --set BINARY")
 

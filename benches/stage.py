@@ -32,6 +32,10 @@ def settings():
     return dict(re.findall(r'^(\w+)="?([^"\n]+)', (CHECKOUT / "events/local.env").read_text(), re.MULTILINE))
 
 
+def output(*command):
+    return subprocess.check_output(command, text=True).strip()
+
+
 class Function(contextlib.ExitStack):
     """A running function. The end of the `with` block ends it."""
 
@@ -57,15 +61,12 @@ class Function(contextlib.ExitStack):
             "AWS_SESSION_TOKEN": "local",
         }
         self.started = time.perf_counter()
-        self.process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, close_fds=False)
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, close_fds=False)
+        self.process = self.enter_context(process)
+        self.callback(process.kill)
         self.sns_connections = 0
         # The connection on which the function waits for an event.
         self.waiting = None
-
-    def __exit__(self, *raised):
-        self.process.kill()
-        self.process.wait()
-        return super().__exit__(*raised)
 
     def wait_until_ready(self):
         if not self.waiting:

@@ -7,15 +7,11 @@ import contextlib
 import os
 import time
 
-from operate.terminal import Failure, say
-
-try:
-    import boto3
-except ImportError:
-    raise Failure("boto3 is missing: run this through make, which installs it") from None
-
+import boto3
+from botocore import exceptions
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError, NoRegionError
+
+from operate.terminal import Failure, say
 
 CONFIG = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 3})
 
@@ -23,14 +19,14 @@ CONFIG = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard",
 READING_SECONDS = 300
 
 # All errors that a call can raise, and those of the network.
-ERRORS = BotoCoreError, ClientError
-NETWORK = ConnectionError, HTTPClientError
+ERRORS = exceptions.BotoCoreError, exceptions.ClientError
+NETWORK = exceptions.ConnectionError, exceptions.HTTPClientError
 
 
-def client(service, region=None):
-    """A client of `service`, with the credentials and the region that boto3 finds, or else the region in AWS_REGION."""
+def client(service, arn=None):
+    """A client of `service` in the region of `arn`, or else in the one that boto3 finds, or else in AWS_REGION."""
     session = boto3.Session()
-    region = region or session.region_name or os.environ.get("AWS_REGION")
+    region = arn.split(":")[3] if arn else session.region_name or os.environ.get("AWS_REGION")
     return session.client(service, region_name=region, config=CONFIG)
 
 
@@ -44,7 +40,7 @@ def sentences():
 
 
 def sentence(error):
-    if isinstance(error, NoRegionError):
+    if isinstance(error, exceptions.NoRegionError):
         return "No AWS region is set: set AWS_DEFAULT_REGION, or a region in your AWS profile."
     if isinstance(error, NETWORK):
         return f"AWS cannot be reached: {error}"
@@ -58,29 +54,22 @@ def read_stack(name):
     cloudformation = client("cloudformation")
     try:
         [stack] = cloudformation.describe_stacks(StackName=name)["Stacks"]
-    except ClientError as error:
+    except exceptions.ClientError as error:
         if "does not exist" not in str(error):
             raise
         region = cloudformation.meta.region_name
         raise Failure(f"There is no stack {name} in {region}; AWS_DEFAULT_REGION sets another region.") from None
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
-    missing = {"WebhookUrl", "TopicArn", "LogGroupName"} - outputs.keys()
-    if missing:
-        raise Failure(
-            f"The stack {name} ({stack['StackStatus']}) has no output {', '.join(sorted(missing))}: "
-            "it is not a deployed pollo-webhook."
-        )
+    for output in ["WebhookUrl", "TopicArn", "LogGroupName"]:
+        if output not in outputs:
+            state = stack["StackStatus"]
+            raise Failure(f"The stack {name} ({state}) has no output {output}: it is not a deployed pollo-webhook.")
     return outputs
-
-
-def topic_client(topic):
-    """A client of SNS, in the region of the topic with this ARN."""
-    return client("sns", region=topic.split(":")[3])
 
 
 def subscriptions(topic):
     """The topic's confirmed subscriptions: pairs of the endpoint's name and the ARN."""
-    pages = topic_client(topic).get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
+    pages = client("sns", topic).get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
     entries = [(entry["Endpoint"], entry["SubscriptionArn"]) for page in pages for entry in page["Subscriptions"]]
     # Other subscriptions have `PendingConfirmation` or `Deleted` instead of an ARN.
     return [(endpoint.rpartition(":")[2], arn) for endpoint, arn in entries if arn.startswith("arn:")]
@@ -98,36 +87,28 @@ class Log:
         """The lines from `start` to `end` (Unix seconds) that match `pattern`: pairs of Unix milliseconds and text.
 
         Also returns None, or the time from which the log was not read: because there is too much of it, or because
-        CloudWatch returned the token of a page twice (boto3's paginator would raise an error).
+        CloudWatch returned the token of a page twice. Reads what a data protection policy masks, if the credentials
+        allow that.
         """
         if start >= end:
             return [], None
-        request = {"logGroupName": self.group, "filterPattern": pattern}
+        request = {"logGroupName": self.group, "filterPattern": pattern, "unmask": self.unmask}
         request |= {"startTime": max(0, int(start * 1000)), "endTime": int(end * 1000)}
-        lines, tokens, deadline = [], set(), time.monotonic() + READING_SECONDS
-        while time.monotonic() < deadline:
-            page = self.page(request)
-            lines += [(event["timestamp"], event["message"]) for event in page["events"]]
-            token = page.get("nextToken")
-            if not token:
-                return lines, None
-            if token in tokens:
-                break
-            tokens.add(token)
-            request["nextToken"] = token
-        return lines, lines[-1][0] / 1000 if lines else start
-
-    def page(self, request):
-        """A page, with what a data protection policy masks, if the credentials allow that."""
+        lines, deadline = [], time.monotonic() + READING_SECONDS
         try:
-            return self.client.filter_log_events(**request, unmask=self.unmask)
-        except ClientError as error:
-            code = error.response["Error"]["Code"]
-            if code == "ResourceNotFoundException":
-                raise Failure(f"There is no log group {self.group}.") from None
-            if not self.unmask or not code.startswith("AccessDenied"):
+            for page in self.client.get_paginator("filter_log_events").paginate(**request):
+                lines += [(event["timestamp"], event["message"]) for event in page["events"]]
+                if time.monotonic() > deadline:
+                    break
+            else:
+                return lines, None
+        except exceptions.PaginationError:
+            pass
+        except exceptions.ClientError as error:
+            if not self.unmask or not error.response["Error"]["Code"].startswith("AccessDenied"):
                 raise
-        self.unmask = False
-        page = self.client.filter_log_events(**request)
-        say("The AWS credentials lack logs:Unmask: what a data protection policy masks in the log stays masked.")
-        return page
+            self.unmask = False
+            read = self.read(start, end, pattern)
+            say("The AWS credentials lack logs:Unmask: what a data protection policy masks in the log stays masked.")
+            return read
+        return lines, lines[-1][0] / 1000 if lines else start

@@ -1,4 +1,4 @@
-"""HTTP: sends a webhook to the URL of a function, and explains the response."""
+"""HTTP: sends a request, such as a webhook to the URL of a function, and explains the response."""
 
 import http.client
 import json
@@ -8,9 +8,12 @@ from dataclasses import dataclass
 
 from operate.terminal import Failure, printable
 
-# The function's own responses are shorter.
-MAX_RESPONSE_BYTES = 10_000
-MAX_SHOWN_CHARACTERS = 200
+# The function responds within 8 seconds of its start.
+TIMEOUT_SECONDS = 20
+
+# The function's responses and those of Pollo's API are shorter.
+MAX_RESPONSE_BYTES = 5_000_000
+MAX_SHOWN_BYTES = 200
 
 # The URL of a service on this machine.
 LOCAL = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?(/|$)")
@@ -36,33 +39,34 @@ class Unreachable(Failure):
 @dataclass(frozen=True)
 class Response:
     status: int
-    text: str
+    headers: http.client.HTTPMessage
+    body: bytes
 
-    def field(self, name):
-        """A text field of the function's JSON response, or None."""
+    @property
+    def fields(self):
+        """The JSON object in the body. Empty for anything else, such as HTML."""
         try:
-            value = json.loads(self.text).get(name)
-        except (ValueError, AttributeError):
-            return None
-        return value if isinstance(value, str) else None
+            fields = json.loads(self.body)
+        except (ValueError, RecursionError):
+            return {}
+        return fields if isinstance(fields, dict) else {}
 
     @property
     def message_id(self):
         """SNS's id of the message, or None if nothing was published."""
-        return self.field("messageId") if self.status == 200 else None
+        id = self.fields.get("messageId")
+        return id if self.status == 200 and isinstance(id, str) else None
 
     def __str__(self):
-        return f"{self.status} {printable(self.text[:MAX_SHOWN_CHARACTERS])}".rstrip()
+        return f"{self.status} {printable(self.body[:MAX_SHOWN_BYTES].decode(errors='replace'))}".rstrip()
 
     def cause(self):
         """The likely cause of a response other than 200 to a signed webhook."""
-        if self.status == 401 and "timestamp" in (self.field("error") or ""):
+        if self.status == 401 and "timestamp" in f"{self.fields.get('error')}":
             return "The clock of this machine differs from the function's by more than ToleranceSeconds."
-        if self.status == 503 and self.field("error"):
+        if self.status == 503 and "error" in self.fields:
             return "SNS did not accept the message: `code` in the function's log says why."
-        return CAUSES.get(
-            self.status, "The function never responds with this status: the URL belongs to something else."
-        )
+        return CAUSES.get(self.status, "The function never responds with this status: this is not its URL.")
 
 
 class EveryStatus(urllib.request.HTTPErrorProcessor):
@@ -74,23 +78,14 @@ class EveryStatus(urllib.request.HTTPErrorProcessor):
     https_response = http_response
 
 
-def exchange(url, body, headers, timeout, limit):
-    """Sends a request: POST with a body, GET without one. Returns status, headers and up to `limit` bytes of the body.
-
-    Raises Unreachable if there is no response, or none within `timeout` seconds.
-    """
+def exchange(url, headers, body=None, timeout=TIMEOUT_SECONDS):
+    """Sends a request: POST with a body, GET without one. Raises Unreachable if no response comes within `timeout`."""
     try:
         request = urllib.request.Request(url, body, headers)
         with urllib.request.build_opener(EveryStatus).open(request, timeout=timeout) as response:
-            return response.status, response.headers, response.read(limit)
+            return Response(response.status, response.headers, response.read(MAX_RESPONSE_BYTES))
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
         if isinstance(reason, TimeoutError):
             raise Unreachable(f"No response from {url} within {timeout} seconds.") from None
-        raise Unreachable(f"{url} cannot be reached: {printable(f'{reason}') or type(error).__name__}") from None
-
-
-def post(url, body, headers, timeout):
-    """Sends `body` to `url`."""
-    status, _, text = exchange(url, body, headers, timeout, MAX_RESPONSE_BYTES)
-    return Response(status, text.decode(errors="replace"))
+        raise Unreachable(f"{url} cannot be reached: {printable(f'{reason}')}") from None

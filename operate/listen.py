@@ -8,36 +8,26 @@ import signal
 import time
 from pathlib import Path
 
-from operate.function_url import Unreachable, post
+from operate.function_url import Unreachable, exchange
 from operate.terminal import STACK, Failure, click, http_url, printable, say, setting
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
-FORWARD_SECONDS = 10
 SAMPLE = Path(__file__).resolve().parent.parent / "events" / "succeed.json"
 
 # In seconds. Ten messages are handled before they become visible again. The queue of a killed listener is soon empty.
 ATTRIBUTES = {"VisibilityTimeout": "300", "MessageRetentionPeriod": "900", "SqsManagedSseEnabled": "true"}
 
-# A queue of this age is removed, and a listener that still runs makes another one. AWS rejects the requests of a
-# machine whose clock is wrong by more than 15 minutes.
+# A queue of this age is removed. AWS rejects the requests of a machine whose clock is wrong by more than 15 minutes.
 LEFTOVER_SECONDS = 60 * 60
-
-# Between two attempts to reach AWS, in seconds. boto3 has made three attempts before.
-WAIT_SECONDS = 2
-
-
-class Removed(Exception):
-    """The queue does not exist any more."""
 
 
 def filter_policy(text):
     """The text of a filter policy on attributes. SNS checks what is in its lists."""
     try:
         policy = json.loads(text)
-        valid = isinstance(policy, dict) and all(isinstance(value, list) and value for value in policy.values())
     except (ValueError, RecursionError):
-        valid = False
-    if not valid:
+        policy = None
+    if not isinstance(policy, dict) or not all(isinstance(value, list) and value for value in policy.values()):
         expected = 'a JSON object with a list for each attribute, such as {"status": ["failed"]}'
         raise click.BadParameter(f"{text!r} is not a filter policy; expected {expected}.")
     return text
@@ -71,13 +61,11 @@ def listen(stack, filter, forward, save):
         queues = Queues(stack, topic)
         for message in queues.leftovers():
             handle(message, forward, save)
-        while True:
-            with contextlib.suppress(Removed), queues.subscribed(filter) as url:
-                say(f"Listening to {topic}. Ctrl-C stops it.")
-                while True:
-                    for message in queues.messages(url, 5):
-                        handle(message, forward, save)
-            say("\nThe queue was removed, such as by another `make listen` after an hour. Makes a new one.")
+        with queues.subscribed(filter) as url:
+            say(f"Listening to {topic}. Ctrl-C stops it.")
+            while True:
+                for message in queues.messages(url, 5):
+                    handle(message, forward, save)
     say("\nRemoved the queue and its subscription.")
 
 
@@ -94,8 +82,8 @@ class Queues:
     def __init__(self, stack, topic):
         from operate import aws
 
-        self.aws, self.topic, self.sns = aws, topic, aws.topic_client(topic)
-        self.sqs = aws.client("sqs", region=self.sns.meta.region_name)
+        self.aws, self.topic = aws, topic
+        self.sns, self.sqs = aws.client("sns", topic), aws.client("sqs", topic)
         # A queue's name has up to 80 characters.
         self.prefix = f"pollo-webhook-listen-{stack[:50]}-"
 
@@ -112,13 +100,11 @@ class Queues:
             if not subscribed["SubscriptionArn"].startswith("arn:"):
                 raise Failure(f"{self.topic} does not confirm the subscription: use credentials of its account.")
             yield url["QueueUrl"]
+        except self.sqs.exceptions.QueueDoesNotExist:
+            raise Failure("The queue was removed: another `make listen` does that after an hour.") from None
         finally:
-            try:
-                self.unsubscribe(name)
-                self.delete(name)
-            except self.aws.ERRORS as error:
-                left = f"The queue {name} may still exist: a `make listen` removes it after an hour."
-                raise Failure(f"{self.aws.sentence(error)}\n{left}") from None
+            self.unsubscribe(name)
+            self.delete(name)
 
     def messages(self, url, wait):
         """Yields messages until none comes within `wait` seconds, and deletes each before the next one."""
@@ -135,13 +121,11 @@ class Queues:
         while True:
             try:
                 return call(**parameters)
-            except self.sqs.exceptions.QueueDoesNotExist:
-                raise Removed from None
             except self.aws.NETWORK as error:
                 if not gone:
                     say(f"\n{self.aws.sentence(error)}\nTrying again until it can be reached.")
                 gone = True
-                time.sleep(WAIT_SECONDS)
+                time.sleep(2)
 
     def leftovers(self):
         """Removes queues that are an hour old after yielding what they contain, and names the younger ones."""
@@ -152,7 +136,7 @@ class Queues:
             if not re.fullmatch("[0-9a-f]{8}", name.removeprefix(self.prefix)):
                 continue
             # SQS lists a queue for up to a minute after its deletion.
-            with contextlib.suppress(self.sqs.exceptions.QueueDoesNotExist, Removed):
+            with contextlib.suppress(self.sqs.exceptions.QueueDoesNotExist):
                 read = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["CreatedTimestamp"])
                 if time.time() - float(read["Attributes"]["CreatedTimestamp"]) < LEFTOVER_SECONDS:
                     say(f"Found {name}: its listener runs, or was killed. It is removed when it is an hour old.")
@@ -175,13 +159,8 @@ class Queues:
 
 def policy(queue, topic):
     """Only the topic may send to the queue."""
-    statement = {
-        "Effect": "Allow",
-        "Principal": {"Service": "sns.amazonaws.com"},
-        "Action": "sqs:SendMessage",
-        "Resource": queue,
-        "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
-    }
+    statement = {"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage"}
+    statement |= {"Resource": queue, "Condition": {"ArnEquals": {"aws:SourceArn": topic}}}
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
@@ -205,7 +184,7 @@ def forwarded(url, body, attributes):
     """Forwards an outcome. Returns the result as text."""
     headers = {f"x-pollo-{name}": value.encode() for name, value in attributes.items()}
     try:
-        response = post(url, body.encode(), {"Content-Type": "application/json", **headers}, FORWARD_SECONDS)
+        response = exchange(url, {"Content-Type": "application/json", **headers}, body.encode(), timeout=10)
     except Unreachable as unreachable:
         return f"not forwarded: {unreachable}"
     return f"{response}" if 200 <= response.status < 300 else f"not forwarded: {response}"

@@ -17,9 +17,6 @@ PATTERN = "{ " + " || ".join(f'$.result = "{result}"' for result in ["published"
 # The prefix of the task ids of smoke tests, which are not tasks of Pollo.
 SMOKE = "smoke-"
 
-# The function reads smaller numbers as Unix seconds, and these as Unix milliseconds.
-FIRST_MILLISECONDS = 100_000_000_000
-
 
 def parse(message):
     """The fields of a line that are text. Lambda's own lines are not all JSON."""
@@ -42,17 +39,16 @@ def logged_body(line):
 
 def is_unaltered(line, body):
     """Whether the body is what the function received. A data protection policy can replace parts with asterisks."""
-    if "bodySha256" not in line:
-        # Version 0.2 logged no digest.
-        return b"*" not in body
-    return hashlib.sha256(body).hexdigest() == line["bodySha256"]
+    # Version 0.2 logged no digest.
+    return hashlib.sha256(body).hexdigest() == line["bodySha256"] if "bodySha256" in line else b"*" not in body
 
 
 def unix_seconds(timestamp):
     """The time of a webhook's own timestamp, or None if the function would not read it."""
     if re.fullmatch("[0-9]{1,15}", timestamp):
         number = int(timestamp)
-        return number if number < FIRST_MILLISECONDS else number / 1000
+        # The function reads larger numbers as milliseconds.
+        return number if number < 100_000_000_000 else number / 1000
     try:
         date = datetime.fromisoformat(timestamp)
     except ValueError:

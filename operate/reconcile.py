@@ -13,14 +13,10 @@ from operate.log import SMOKE, Outcome
 from operate.replay import find, is_old, offer, table
 from operate.terminal import DRY, SINCE, STACK, UNTIL, URL, YES, click, keys, printable, say, setting
 
-TIMEOUT_SECONDS = 30
-MAX_RESPONSE_BYTES = 5_000_000
-
 # A request that exceeds Pollo's limit is repeated, after as many seconds as Retry-After says, or these.
 TRIES, WAIT_SECONDS, MAX_WAIT_SECONDS = 4, 5, 60
 
-
-# Some editors start a file with a mark of the encoding.
+# Some editors start a file with a byte order mark.
 IDS = click.File(encoding="utf-8-sig", errors="replace")
 
 
@@ -58,7 +54,10 @@ def reconcile(stack, tasks, pollo_api_url, again, since, until, dry, yes, url):
     """
     from operate import aws
 
-    api_key = read_api_key()
+    api_key = os.environ.get("POLLO_API_KEY", "").strip()
+    # The error of an invalid header would show the key.
+    if not api_key or not api_key.isascii() or not api_key.isprintable():
+        raise click.UsageError("POLLO_API_KEY is not set to a key of Pollo's API.")
     key = None if dry else keys()[0]
     listed = tasks and dict.fromkeys(filter(None, map(str.strip, tasks)))
     outputs = aws.read_stack(stack)
@@ -90,17 +89,9 @@ def reconcile(stack, tasks, pollo_api_url, again, since, until, dry, yes, url):
         id = f"reconciled-{quote(task, safe='')}"
         outcomes.append(replace(outcome, status=status, body=body.encode(), webhook_id=id))
     say(f"\n{table(outcomes)}\n" if outcomes else "Nothing to send: no task has ended without being published.")
-    sent = 0 if dry else offer(outcomes, url or outputs["WebhookUrl"], key, yes)
-    if not complete or not all_known or (not dry and sent < len(outcomes)):
+    all_sent = dry or offer(outcomes, url or outputs["WebhookUrl"], key, yes)
+    if not (all_sent and all_known and complete):
         sys.exit(1)
-
-
-def read_api_key():
-    key = os.environ.get("POLLO_API_KEY", "").strip()
-    # The error of an invalid header would show the key.
-    if not key or not key.isascii() or not key.isprintable():
-        raise click.UsageError("POLLO_API_KEY is not set to a key of Pollo's API.")
-    return key
 
 
 def ask(api, key, task):
@@ -108,19 +99,20 @@ def ask(api, key, task):
     path = f"generation/{quote(task, safe='')}/status"
     # Version 1, and what Pollo calls legacy.
     for url in [f"{api}/v1/{path}", f"{api}/{path}"]:
-        status, response = get(url, key)
-        if status != 404:
+        response = get(url, key)
+        if response.status != 404:
             break
-    if response is None:
+    status, fields = response.status, response.fields
+    if not fields:
         raise Unknown(f"{status}, and not a response of Pollo's API")
     if status in {401, 403}:
         raise Rejected(f"{status}, Pollo's API rejects POLLO_API_KEY: stopped")
     if status == 404:
         raise Unknown("404, Pollo does not know the task")
     # The legacy response is seen with and without the envelope `code`, `message`, `data`, and with other names.
-    data = response["data"] if isinstance(response.get("data"), dict) else response
+    data = fields["data"] if isinstance(fields.get("data"), dict) else fields
     generations = data.get("generations") or data.get("result")
-    known = {"waiting", "processing", "succeed", "failed"}
+    known = ["waiting", "processing", "succeed", "failed"]
     if (
         status != 200
         or data.get("taskId", task) != task
@@ -136,27 +128,21 @@ def ask(api, key, task):
 
 
 def get(url, key):
-    """The status and the JSON object of a response, or None for anything else, such as Cloudflare's HTML."""
+    """Pollo's response. Waits if the limit of requests is reached."""
     # Cloudflare rejects requests without a User-Agent.
     headers = {"x-api-key": key, "Accept": "application/json", "User-Agent": "pollo-webhook-reconcile"}
     for _ in range(TRIES):
         try:
-            status, response, body = exchange(url, None, headers, TIMEOUT_SECONDS, MAX_RESPONSE_BYTES)
+            response = exchange(url, headers)
         except Unreachable as unreachable:
             raise Unknown(f"{unreachable}") from None
-        if status != 429:
-            break
-        asked = re.fullmatch("[0-9]{1,9}", response.get("Retry-After", ""))
+        if response.status != 429:
+            return response
+        asked = re.fullmatch("[0-9]{1,9}", response.headers.get("Retry-After", ""))
         wait = min(int(asked[0]) if asked else WAIT_SECONDS, MAX_WAIT_SECONDS)
         say(f"Pollo's limit of requests is reached: waiting for {wait} seconds")
         time.sleep(wait)
-    else:
-        raise Rejected("429, Pollo's limit of requests is still reached: stopped")
-    try:
-        parsed = json.loads(body)
-    except (ValueError, RecursionError):
-        parsed = None
-    return status, parsed if isinstance(parsed, dict) else None
+    raise Rejected("429, Pollo's limit of requests is still reached: stopped")
 
 
 if __name__ == "__main__":

@@ -4,24 +4,16 @@ import sys
 import time
 from datetime import UTC, datetime
 
-from operate.function_url import Unreachable, post
+from operate.function_url import Unreachable, exchange
 from operate.log import PATTERN, PUBLISHED, unpublished
 from operate.pollo import Webhook
 from operate.terminal import DRY, SINCE, STACK, UNTIL, URL, YES, click, confirm, keys, printable, say
 
-# The function responds within 8 seconds of its start.
-TIMEOUT_SECONDS = 20
-
-# Every other webhook would get the same of these responses.
-HOPELESS = {401, 403, 404}
-
-# A replay stops when the function or SNS was not available for this many webhooks in a row.
-FAILURES_IN_A_ROW = 3
+# A replay stops after one of these responses, which all others would get too, and after so many failures in a row.
+HOPELESS, FAILURES_IN_A_ROW = {401, 403, 404}, 3
 
 # Whether an outcome was published is read from at least so far back. Pollo keeps results for as long.
 PUBLISHED_SECONDS = 14 * 24 * 60 * 60
-
-HEADINGS = ["TASK", "STATUS", "REASON", "TRIES", "AGE", "FIRST TRY (UTC)", "LAST TRY (UTC)"]
 
 
 @click.command()
@@ -51,8 +43,8 @@ def replay(stack, since, until, dry, yes, url):
         elif outcome.body is None:
             say(f"{task(outcome)} is not sent: the log keeps no body over 30,000 bytes. Run make reconcile.")
     outcomes = [outcome for outcome in found if not is_old(outcome, since)]
-    published = 0 if dry else offer(outcomes, url or outputs["WebhookUrl"], key, yes)
-    if not complete or (not dry and published < len(outcomes)):
+    all_sent = dry or offer(outcomes, url or outputs["WebhookUrl"], key, yes)
+    if not (all_sent and complete):
         sys.exit(1)
 
 
@@ -95,7 +87,7 @@ def task(outcome):
 
 
 def table(outcomes):
-    rows, now = [HEADINGS], time.time()
+    rows, now = [["TASK", "STATUS", "REASON", "TRIES", "AGE", "FIRST TRY (UTC)", "LAST TRY (UTC)"]], time.time()
     for outcome in outcomes:
         times = [utc(tried / 1000) if tried else "-" for tried in [outcome.first_try, outcome.last_try]]
         texts = [printable(outcome.status or "-"), printable(outcome.reason), str(outcome.tries)]
@@ -105,15 +97,14 @@ def table(outcomes):
 
 
 def offer(outcomes, url, key, yes):
-    """Sends the outcomes that have a body, after the user agrees. Returns how many were published."""
+    """Sends the outcomes that have a body, after the user agrees. Returns whether all outcomes were published."""
     sendable = [outcome for outcome in outcomes if outcome.body is not None]
-    published = 0
     if sendable:
         confirm(f"Send {len(sendable)} of {len(outcomes)} to {url}?", yes)
-        published = send(sendable, url, key)
+    published = send(sendable, url, key)
     if outcomes:
         say(f"Published {published} of {len(outcomes)}.")
-    return published
+    return published == len(outcomes)
 
 
 def send(outcomes, url, key):
@@ -128,7 +119,7 @@ def send(outcomes, url, key):
             webhook.id = outcome.webhook_id
         status = None
         try:
-            response = post(url, webhook.body, webhook.headers(), TIMEOUT_SECONDS)
+            response = exchange(url, webhook.headers(), webhook.body)
         except Unreachable as unreachable:
             # The outcome may have been published. The next replay finds that in the log.
             say(f"{label}  {unreachable}")

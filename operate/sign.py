@@ -10,7 +10,6 @@ import os
 import shlex
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 from operate.pollo import NOBODYS_KEY, InvalidKey, Webhook, signing_keys
@@ -38,28 +37,16 @@ def read(options):
         # Without spaces, as Pollo's own sample prints it.
         body = {"taskId": options.task_id, "status": options.status}
         return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
-    try:
-        return sys.stdin.buffer.read() if options.body == "-" else Path(options.body).read_bytes()
-    except OSError as error:
-        sys.exit(f"{options.body}: {error.strerror}.")
+    return sys.stdin.buffer.read() if options.body == "-" else Path(options.body).read_bytes()
 
 
-def sign(options):
-    """The headers and the body of the webhook."""
-    try:
-        texts = signing_keys(os.environ)
-    except InvalidKey as error:
-        sys.exit(f"{error}")
-    if options.forged:
-        texts = [NOBODYS_KEY]
-    webhook = Webhook(read(options), texts[0])
-    webhook.id = options.webhook_id or webhook.id
-    webhook.timestamp = options.timestamp or str(int(time.time()) - (3600 if options.stale else 0))
-    webhook.content_type = "application/octet-stream" if options.base64 else webhook.content_type
-    headers = webhook.headers()
-    for text in texts[1:]:
-        headers["X-Webhook-Signature"] += " " + replace(webhook, key=text).headers()["X-Webhook-Signature"]
-    return headers, webhook.body + b" " if options.tampered else webhook.body
+def sign(options, keys, body):
+    """The headers of the webhook, with a signature by each key."""
+    id = options.webhook_id or f"msg_{time.time_ns()}"
+    timestamp = options.timestamp or str(int(time.time()) - (3600 if options.stale else 0))
+    content_type = "application/octet-stream" if options.base64 else "application/json"
+    signed = [Webhook(body, key, id, timestamp, content_type).headers() for key in keys]
+    return signed[0] | {"X-Webhook-Signature": " ".join(headers["X-Webhook-Signature"] for headers in signed)}
 
 
 def curl(options, headers, body):
@@ -79,7 +66,14 @@ def main():
     if sys.version_info < (3, 11):  # noqa: UP036
         sys.exit("Python 3.11 or newer is required; this is Python {}.{}.".format(*sys.version_info))
     options = arguments()
-    print(curl(options, *sign(options)))
+    try:
+        keys, body = signing_keys(os.environ), read(options)
+    except InvalidKey as error:
+        sys.exit(f"{error}")
+    except OSError as error:
+        sys.exit(f"{options.body}: {error.strerror}.")
+    headers = sign(options, [NOBODYS_KEY] if options.forged else keys, body)
+    print(curl(options, headers, body + b" " if options.tampered else body))
 
 
 if __name__ == "__main__":

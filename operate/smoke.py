@@ -4,25 +4,16 @@ import re
 import secrets
 import time
 
-from operate.function_url import LOCAL, post
+from operate.function_url import LOCAL, TIMEOUT_SECONDS, exchange
 from operate.log import SMOKE, parse
 from operate.pollo import PUBLISHED_KEY, Webhook, key_bytes
 from operate.terminal import URL, YES, Failure, click, confirm, keys, printable, say, setting
-
-# The function responds within 8 seconds of its start.
-TIMEOUT_SECONDS = 10
-
-# For these responses, the function's log has the cause.
-EXPLAINED_IN_THE_LOG = {500, 502, 503}
 
 # Lambda could not run the binary, such as one for another architecture.
 NOT_STARTED = re.compile("exec format error|Runtime.InvalidEntrypoint")
 
 # CloudWatch returns a line only some seconds after it was written.
 WAITS_SECONDS = [0, 2, 3, 5, 10]
-
-# This machine's clock may be ahead.
-EARLIER_SECONDS = 60
 
 
 @click.command()
@@ -57,7 +48,7 @@ def smoke(stack, url, yes):
     body = f'{{"taskId":"{task_id}","status":"succeed"}}'.encode()
 
     def sent(name, key):
-        response = post(url, body, Webhook(body, key).headers(), TIMEOUT_SECONDS)
+        response = exchange(url, Webhook(body, key).headers(), body, TIMEOUT_SECONDS)
         say(f"{name}: {response}")
         return response
 
@@ -73,7 +64,7 @@ def smoke(stack, url, yes):
             "The function accepts the published test key, which everyone can read: anyone can forge webhooks. "
             "Deploy again with the key from Pollo's webhook page only."
         )
-    if outputs and EXPLAINED_IN_THE_LOG & statuses:
+    if outputs and any(status >= 500 for status in statuses):
         say(f"Reading {outputs['LogGroupName']}, which can take 20 seconds")
         causes.append(logged_cause(outputs["LogGroupName"], start, task_id))
     if causes:
@@ -102,10 +93,12 @@ def logged_cause(group, start, task_id):
     """The cause, as a sentence, in the log from `start` (Unix seconds) on."""
     from operate import aws
 
+    log = aws.Log(group)
     for wait in WAITS_SECONDS:
         time.sleep(wait)
         try:
-            lines, _ = aws.Log(group).read(start - EARLIER_SECONDS, time.time())
+            # This machine's clock may be a minute ahead.
+            lines, _ = log.read(start - 60, time.time())
         except Failure as failure:
             return f"The function's log cannot be read. {failure}"
         for _, message in reversed(lines):

@@ -22,7 +22,7 @@ class Failure(click.ClickException):
         say(self.message, err=True)
 
 
-def say(text="", err=False):
+def say(text, err=False):
     """Prints text. All output of the commands goes through here: no response can control the terminal."""
     encoding = (sys.stderr if err else sys.stdout).encoding
     lines = "\n".join(map(printable, text.split("\n")))
@@ -31,9 +31,7 @@ def say(text="", err=False):
 
 def printable(text):
     """`text` in one line, with the escapes of Python for what is not printable."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
-    )
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def confirm(question, yes):
@@ -67,13 +65,6 @@ def setting(name, help, **attributes):
     return click.option(option, envvar=name, show_envvar=True, show_default=True, help=help, **attributes)
 
 
-def needed(context, parameter, value):
-    if not value:
-        name = parameter.envvar
-        raise click.UsageError(f"{name} is not set: make {context.command.name} {name}=pollo-webhook")
-    return value
-
-
 def keys():
     """The texts of the keys in WEBHOOK_SECRET, which is no option: everyone on the machine can read a command line."""
     try:
@@ -82,7 +73,7 @@ def keys():
         raise click.UsageError(f"{error}") from None
 
 
-STACK = setting("STACK", "The name of the stack.", callback=needed)
+STACK = setting("STACK", "The name of the stack.", required=True)
 URL = setting("URL", "Send to this URL instead of the stack's.", type=http_url, metavar="URL")
 YES = setting("YES", "Send without asking.", is_flag=True)
 DRY = setting("DRY", "Show what would be sent, and send nothing.", is_flag=True)

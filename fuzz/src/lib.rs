@@ -4,7 +4,6 @@ pub mod oracle;
 
 use std::collections::BTreeMap;
 use std::env::VarError;
-use std::io;
 use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -14,12 +13,11 @@ use base64::engine::general_purpose::STANDARD;
 use jiter::JsonValue;
 use lambda_http::Request;
 use lambda_http::http::Response;
+use lambda_runtime::tracing::subscriber::fmt::MakeWriter as _;
 use lambda_runtime::tracing::subscriber::util::SubscriberInitExt as _;
 use pollo_webhook::{Config, Handler, SnsPublisher, log};
 use signer::{KEY, NOW};
 use tokio::runtime::{self, Runtime};
-
-const PUBLISHED: &str = "<PublishResponse><PublishResult><MessageId>m</MessageId></PublishResult></PublishResponse>";
 
 static CALLS: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
@@ -29,24 +27,12 @@ static RUNTIME: LazyLock<Runtime> =
 
 /// One function without the timestamp check and with a standard topic, and one with the check and with a FIFO topic.
 static FUNCTIONS: LazyLock<[Function; 2]> = LazyLock::new(|| {
-    log::subscriber(|| Log).init();
+    log::subscriber(|| LOG.make_writer()).init();
     [
         Function::new("0", "arn:aws:sns:us-east-1:123456789012:pollo-outcomes"),
         Function::new("300", "arn:aws:sns:us-east-1:123456789012:pollo-outcomes.fifo"),
     ]
 });
-
-struct Log;
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        LOG.lock().expect("a log").write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 struct Function {
     handler: Handler,
@@ -90,7 +76,7 @@ impl Function {
         let sns_client = config.sns_client.http_client(infallible_client_fn(|call| {
             let body = call.body().bytes().expect("a body in memory").to_vec();
             CALLS.lock().expect("calls").push(body);
-            Response::new(PUBLISHED)
+            Response::new("<PublishResponse><PublishResult><MessageId>m</MessageId></PublishResult></PublishResponse>")
         }));
         Self { handler: Handler::new(config.verifier, SnsPublisher::new(sns_client, config.topic)), tolerance, topic }
     }

@@ -1,15 +1,15 @@
 //! Runs the function with a configuration and a fake SNS, and captures its log.
 
 use std::env::VarError;
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
 
 use lambda_http::http::HeaderMap;
 use lambda_http::{Context, RequestExt as _};
 use lambda_runtime::tracing::instrument::WithSubscriber as _;
+use lambda_runtime::tracing::subscriber::fmt::MakeWriter as _;
 use pollo_webhook::log::subscriber;
-use pollo_webhook::{Config, ConfigError, Handler, SnsPublisher};
+use pollo_webhook::{Config, Handler, SnsPublisher};
 use serde_json::Value;
 
 use crate::pollo::{KEY, now};
@@ -19,22 +19,6 @@ pub struct Function {
     handler: Handler,
     topic: String,
     pub sns: Sns,
-}
-
-pub const TOPIC: &str = "arn:aws:sns:us-east-1:123456789012:pollo-outcomes";
-
-/// The configuration from these variables. Other variables have default values.
-pub fn config(environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
-    Config::from_lookup(|variable| {
-        let set = environment.iter().find(|(name, _)| *name == variable).map(|(_, value)| *value);
-        let default = match variable {
-            "WEBHOOK_SECRET" => Some(KEY),
-            "SNS_TOPIC_ARN" => Some(TOPIC),
-            "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("test"),
-            _ => None,
-        };
-        set.or(default).map(str::to_owned).ok_or(VarError::NotPresent)
-    })
 }
 
 /// The response to an event, and its log line.
@@ -57,8 +41,18 @@ impl Function {
     /// Adds these variables to the default ones. They override defaults of the same name.
     pub async fn with(replies: &[Reply], environment: &[(&str, &str)]) -> Self {
         let sns = Sns::start(replies).await;
-        let environment = [environment, &[("AWS_ENDPOINT_URL_SNS", &sns.url)]].concat();
-        let Config { verifier, topic, sns_client } = config(&environment).unwrap();
+        let defaults = [
+            ("WEBHOOK_SECRET", KEY),
+            ("SNS_TOPIC_ARN", "arn:aws:sns:us-east-1:123456789012:pollo-outcomes"),
+            ("AWS_ENDPOINT_URL_SNS", &sns.url),
+            ("AWS_ACCESS_KEY_ID", "test"),
+            ("AWS_SECRET_ACCESS_KEY", "test"),
+        ];
+        let config = Config::from_lookup(|variable| {
+            let set = environment.iter().chain(&defaults).find(|(name, _)| *name == variable);
+            set.map(|&(_, value)| value.to_owned()).ok_or(VarError::NotPresent)
+        });
+        let Config { verifier, topic, sns_client } = config.unwrap();
         let publisher = SnsPublisher::new(sns_client, topic.clone());
         Self { handler: Handler::new(verifier, publisher), topic: topic.as_str().to_owned(), sns }
     }
@@ -80,13 +74,14 @@ impl Function {
             invocation.deadline = deadline.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis() as u64;
             request = request.with_lambda_context(invocation);
         }
-        let log = Log::default();
+        // Leaked, because a subscriber borrows nothing.
+        let log: &Mutex<Vec<u8>> = Box::leak(Box::default());
         let start = Instant::now();
-        let response = self.handler.handle(&request, now()).with_subscriber(subscriber(log.clone()));
+        let response = self.handler.handle(&request, now()).with_subscriber(subscriber(|| log.make_writer()));
         let (parts, body) = response.await.into_parts();
         let took = start.elapsed();
 
-        let written = log.text();
+        let written = String::from_utf8(log.lock().unwrap().clone()).unwrap();
         let sent = str::from_utf8(&body).unwrap();
         let signature = event["headers"]["x-webhook-signature"].as_str().unwrap_or_default();
         for secret in signature.split([' ', ',']).filter(|token| token.len() > 8).chain([KEY, &*self.topic]) {
@@ -104,33 +99,5 @@ impl Function {
         assert_eq!(parts.status != 200, body["error"].is_string());
         assert_eq!(parts.headers["content-type"], "application/json");
         Response { status: parts.status.as_u16(), headers: parts.headers, body, log, took }
-    }
-}
-
-/// Captures the log.
-#[derive(Clone, Default)]
-pub struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    pub fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl lambda_runtime::tracing::subscriber::fmt::MakeWriter<'_> for Log {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
     }
 }

@@ -34,8 +34,12 @@ pub fn base64_event(timestamp: &str, body: &[u8]) -> Value {
     event
 }
 
+/// A sample event with this body, signed anew. A webhook's URL can have any path and query.
 pub fn signed_event(id: &str, timestamp: &str, body: &[u8]) -> Value {
-    let mut event = unsigned_event("POST", &String::from_utf8_lossy(body));
+    let mut event: Value = serde_json::from_str(include_str!("../../events/succeed.json")).unwrap();
+    event["rawPath"] = json!("/api/pollo/webhook");
+    event["rawQueryString"] = json!("a=b");
+    event["body"] = json!(String::from_utf8_lossy(body));
     event["headers"]["x-webhook-id"] = json!(id);
     event["headers"]["x-webhook-timestamp"] = json!(timestamp);
     event["headers"]["x-webhook-signature"] = json!(sign(KEY_BYTES, id, timestamp, body));
@@ -45,29 +49,4 @@ pub fn signed_event(id: &str, timestamp: &str, body: &[u8]) -> Value {
 /// In hexadecimal, as in the log.
 pub fn sha256(body: &[u8]) -> String {
     Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-pub fn unsigned_event(method: &str, body: &str) -> Value {
-    let host = "abcdefghijklmnopqrstuvwxyz012345.lambda-url.us-east-1.on.aws";
-    json!({
-        "version": "2.0",
-        "routeKey": "$default",
-        "rawPath": "/",
-        "rawQueryString": "",
-        "headers": { "host": host, "content-type": "application/json", "x-forwarded-for": "192.0.2.1" },
-        "requestContext": {
-            "accountId": "anonymous",
-            "apiId": "abcdefghijklmnopqrstuvwxyz012345",
-            "domainName": host,
-            "domainPrefix": "abcdefghijklmnopqrstuvwxyz012345",
-            "http": { "method": method, "path": "/", "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1", "userAgent": "test" },
-            "requestId": "5b3f4f0e-0000-4000-8000-000000000000",
-            "routeKey": "$default",
-            "stage": "$default",
-            "time": "01/Jan/2026:00:00:00 +0000",
-            "timeEpoch": 1_767_225_600_000_u64,
-        },
-        "body": body,
-        "isBase64Encoded": false,
-    })
 }

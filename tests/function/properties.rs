@@ -10,13 +10,8 @@ use serde_json::json;
 use tokio::runtime::Runtime;
 
 use crate::function::Function;
-use crate::pollo::{NOW, base64_event, event_at, sign};
+use crate::pollo::{KEY, KEY_BYTES, NOW, base64_event, event_at, sign};
 use crate::sns::Reply;
-
-/// The value of a header.
-fn header_text() -> impl Strategy<Value = String> {
-    prop_oneof!["[!-~]([ -~]{0,40}[!-~])?", "\\PC{1,20}", "[0-9]{1,25}", "msg_[0-9a-zA-Z]{27}"]
-}
 
 /// A timestamp within five minutes of now, in one of its three forms.
 fn fresh_timestamp() -> impl Strategy<Value = String> {
@@ -58,23 +53,17 @@ fn one_of<T: std::fmt::Debug>(
     prop_oneof![3 => good.prop_map(|value| (value, true)), 1 => bad.prop_map(|value| (value, false))]
 }
 
-/// A key of sufficient length that does not consist of zeros.
-fn key() -> impl Strategy<Value = Vec<u8>> {
-    prop::collection::vec(any::<u8>(), 16..100).prop_filter("zeros", |key| key.iter().any(|&byte| byte != 0))
-}
-
 proptest! {
     #[test]
     fn one_changed_bit_makes_a_webhook_invalid(
-        key in key(),
-        id in header_text(),
+        id in prop_oneof!["[!-~]([ -~]{0,40}[!-~])?", "\\PC{1,20}"],
         timestamp in fresh_timestamp(),
         body in outcome(),
         part in 0..4_usize,
         bit in any::<prop::sample::Index>(),
     ) {
-        let verifier = Verifier::new(&STANDARD.encode(&key), Duration::ZERO).unwrap();
-        let signature = sign(&key, &id, &timestamp, &body);
+        let verifier = Verifier::new(KEY, Duration::ZERO).unwrap();
+        let signature = sign(KEY_BYTES, &id, &timestamp, &body);
         let webhook = Webhook { id: &id, timestamp: &timestamp, signature: &signature, body: &body };
         prop_assert!(verifier.verify(webhook).is_ok());
         let mut parts = [id.as_bytes(), timestamp.as_bytes(), signature.as_bytes(), &body].map(<[u8]>::to_vec);

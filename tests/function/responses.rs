@@ -1,10 +1,13 @@
 //! The response to each kind of request, and its log line. Metric filters and alarms read the fields of the line.
 
+use std::sync::Mutex;
+
 use lambda_runtime::tracing;
+use lambda_runtime::tracing::subscriber::fmt::MakeWriter as _;
 use serde_json::json;
 
-use crate::function::{Function, Log, Response};
-use crate::pollo::{FAILED, KEY, KEY_BYTES, NOW, SUCCEED, event, event_at, sign, unsigned_event};
+use crate::function::{Function, Response};
+use crate::pollo::{FAILED, KEY, KEY_BYTES, NOW, SUCCEED, event, event_at, sign};
 use crate::sns::Reply;
 
 #[tokio::test]
@@ -21,15 +24,6 @@ async fn responds_200_with_the_message_id() {
         })
     );
     assert_eq!((response.status, response.body), (200, json!({ "messageId": "message-1" })));
-}
-
-#[tokio::test]
-async fn accepts_any_path_and_query() {
-    let function = Function::start(&[Reply::Accept]).await;
-    let mut event = event(SUCCEED);
-    event["rawPath"] = json!("/api/pollo/webhook");
-    event["rawQueryString"] = json!("a=b");
-    assert_eq!(function.receive(&event).await.status, 200);
 }
 
 #[tokio::test]
@@ -123,29 +117,19 @@ async fn rejects_other_methods_with_405() {
         assert_eq!(response.headers["allow"], "POST");
         assert_eq!(response.log["result"], "method_not_allowed");
     }
-    assert_eq!(function.receive(&unsigned_event("PUT", "")).await.status, 405);
     assert_eq!(function.sns.calls().len(), 0);
-}
-
-#[tokio::test]
-async fn rejects_an_event_without_body_and_headers_with_400() {
-    let function = Function::start(&[Reply::Accept]).await;
-    let mut event = unsigned_event("POST", "");
-    event.as_object_mut().unwrap().remove("body");
-    event["headers"] = json!({});
-    assert_eq!(function.receive(&event).await.status, 400);
 }
 
 #[test]
 fn logs_only_the_errors_of_libraries() {
-    let log = Log::default();
-    let subscriber = tracing::Dispatch::new(pollo_webhook::log::subscriber(log.clone()));
+    static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+    let subscriber = tracing::Dispatch::new(pollo_webhook::log::subscriber(|| LOG.make_writer()));
     tracing::dispatcher::with_default(&subscriber, || {
         tracing::info!(target: "lambda_runtime::layers::api_response", "a payload");
         tracing::trace!(target: "pollo_webhook", "a trace");
         tracing::warn!(target: "hyper", "a warning");
         tracing::error!(target: "lambda_runtime", "an error");
     });
-    let text = log.text();
+    let text = String::from_utf8(LOG.lock().unwrap().clone()).unwrap();
     assert!(text.contains("an error") && text.lines().count() == 1, "{text}");
 }

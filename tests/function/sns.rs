@@ -1,10 +1,10 @@
 //! A fake SNS on a loopback port. It sends the given replies and records the calls.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 /// The reply to one call.
@@ -32,6 +32,8 @@ pub struct Call {
     /// Request line and headers, in lower case.
     pub head: String,
     pub at: Instant,
+    /// The function's end of the connection.
+    pub from: SocketAddr,
     /// The fields of the form, in the order in which they are sent.
     pub form: Vec<(String, String)>,
 }
@@ -45,39 +47,30 @@ impl Call {
 pub struct Sns {
     pub url: String,
     calls: Arc<Mutex<Vec<Call>>>,
-    connections: Arc<AtomicUsize>,
 }
 
 impl Sns {
     /// Sends one of `replies` for each call, and the last one for all further calls.
     pub async fn start(replies: &[Reply]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let sns = Self {
-            url: format!("http://{}", listener.local_addr().unwrap()),
-            calls: Arc::default(),
-            connections: Arc::default(),
-        };
-        let (calls, connections) = (Arc::clone(&sns.calls), Arc::clone(&sns.connections));
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let calls = Arc::<Mutex<_>>::default();
+        let recorded = Arc::clone(&calls);
         let replies: Arc<[Reply]> = replies.into();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                connections.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(serve(stream, Arc::clone(&replies), Arc::clone(&calls)));
+                tokio::spawn(serve(BufReader::new(stream), Arc::clone(&replies), Arc::clone(&recorded)));
             }
         });
-        sns
+        Self { url, calls }
     }
 
     pub fn calls(&self) -> Vec<Call> {
         self.calls.lock().unwrap().clone()
     }
-
-    pub fn connections(&self) -> usize {
-        self.connections.load(Ordering::SeqCst)
-    }
 }
 
-async fn serve(mut stream: TcpStream, replies: Arc<[Reply]>, calls: Arc<Mutex<Vec<Call>>>) {
+async fn serve(mut stream: BufReader<TcpStream>, replies: Arc<[Reply]>, calls: Arc<Mutex<Vec<Call>>>) {
     while let Some(call) = read_call(&mut stream).await {
         let number = {
             let mut calls = calls.lock().unwrap();
@@ -85,7 +78,7 @@ async fn serve(mut stream: TcpStream, replies: Arc<[Reply]>, calls: Arc<Mutex<Ve
             calls.len()
         };
         let response = match replies[number.min(replies.len()) - 1] {
-            Reply::Accept => http(200, "", &accepted(&format!("message-{number}"))),
+            Reply::Accept => http(200, "", &accepted(number)),
             Reply::Http(status, body) => http(status, "", body),
             Reply::Error(status, code, message) => http(status, "", &error(code, message)),
             Reply::RetryAfter(milliseconds) => {
@@ -94,7 +87,7 @@ async fn serve(mut stream: TcpStream, replies: Arc<[Reply]>, calls: Arc<Mutex<Ve
             }
             Reply::Bytes(bytes) => bytes.to_vec(),
             Reply::CutShort(bytes) => return stream.write_all(bytes).await.unwrap(),
-            Reply::Reset => return stream.set_zero_linger().unwrap(),
+            Reply::Reset => return stream.get_ref().set_zero_linger().unwrap(),
         };
         if stream.write_all(&response).await.is_err() {
             return;
@@ -102,25 +95,19 @@ async fn serve(mut stream: TcpStream, replies: Arc<[Reply]>, calls: Arc<Mutex<Ve
     }
 }
 
-async fn read_call(stream: &mut TcpStream) -> Option<Call> {
-    let mut bytes = Vec::new();
-    let head_end = loop {
-        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
-            break end + 4;
-        }
-        if stream.read_buf(&mut bytes).await.ok()? == 0 {
-            return None;
-        }
-    };
-    let head = String::from_utf8(bytes[..head_end].to_ascii_lowercase()).unwrap();
-    let length: usize = head.split("content-length: ").nth(1)?.split("\r\n").next()?.parse().ok()?;
-    while bytes.len() < head_end + length {
-        if stream.read_buf(&mut bytes).await.ok()? == 0 {
+async fn read_call(stream: &mut BufReader<TcpStream>) -> Option<Call> {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if stream.read_line(&mut head).await.ok()? == 0 {
             return None;
         }
     }
-    let form = form_urlencoded::parse(&bytes[head_end..]).into_owned().collect();
-    Some(Call { head, at: Instant::now(), form })
+    head.make_ascii_lowercase();
+    let length = head.split("content-length: ").nth(1)?.split("\r\n").next()?.parse().ok()?;
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await.ok()?;
+    let form = form_urlencoded::parse(&body).into_owned().collect();
+    Some(Call { head, at: Instant::now(), from: stream.get_ref().peer_addr().ok()?, form })
 }
 
 fn http(status: u16, header: &str, body: &str) -> Vec<u8> {
@@ -128,15 +115,10 @@ fn http(status: u16, header: &str, body: &str) -> Vec<u8> {
 }
 
 fn error(code: &str, message: &str) -> String {
-    format!(
-        "<ErrorResponse xmlns=\"http://sns.amazonaws.com/doc/2010-03-31/\"><Error><Type>Sender</Type><Code>{code}</Code>\
-         <Message>{message}</Message></Error><RequestId>request-1</RequestId></ErrorResponse>"
-    )
+    format!("<ErrorResponse><Error><Code>{code}</Code><Message>{message}</Message></Error></ErrorResponse>")
 }
 
-fn accepted(message_id: &str) -> String {
-    format!(
-        "<PublishResponse xmlns=\"http://sns.amazonaws.com/doc/2010-03-31/\"><PublishResult><MessageId>{message_id}\
-         </MessageId></PublishResult><ResponseMetadata><RequestId>request-1</RequestId></ResponseMetadata></PublishResponse>"
-    )
+fn accepted(number: usize) -> String {
+    let id = format!("<MessageId>message-{number}</MessageId>");
+    format!("<PublishResponse><PublishResult>{id}</PublishResult></PublishResponse>")
 }

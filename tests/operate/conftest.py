@@ -8,16 +8,14 @@ import sys
 import time
 import uuid
 from unittest import mock
-from xml.sax.saxutils import escape
 
 import boto3
 import botocore.loaders
 import pytest
 from click.testing import CliRunner
-from pytest_httpserver import HTTPServer
 from werkzeug import Response
 
-from local.emulators import ADDRESS, CHECKOUT, KEY
+from local.emulators import CHECKOUT, KEY
 from operate.pollo import Webhook
 from tests.leaks import leaks
 
@@ -26,12 +24,6 @@ API_KEY = "pollo_api/key+of=the-operator"
 AWS_SECRET = "secret/of+the+operator"
 LOADER = botocore.loaders.create_loader()
 PUBLISHED = '{"messageId":"5b9f6a2e-0001"}'
-
-
-@pytest.fixture(scope="session")
-def make_httpserver():
-    with HTTPServer(ADDRESS, threaded=True) as server:
-        yield server
 
 
 @pytest.fixture(scope="session")
@@ -59,6 +51,8 @@ class Double:
 
 
 class Stack:
+    """A deployed stack, and the settings of a command for it."""
+
     def __init__(self, aws, moto_url, double, function):
         self.name, self.aws = f"stack-{uuid.uuid4().hex}", aws
         self.topic = aws["sns"].create_topic(Name=self.name)["TopicArn"]
@@ -66,7 +60,7 @@ class Stack:
         aws["logs"].create_log_group(logGroupName=self.group)
         aws["logs"].create_log_stream(logGroupName=self.group, logStreamName="1")
         self.outputs = {"WebhookUrl": function.url, "TopicArn": self.topic, "LogGroupName": self.group}
-        cloudformation = double("/cloudformation", self.describe)
+        self.cloudformation = double("/cloudformation", self.describe)
         self.environment = {
             "PATH": os.environ["PATH"],
             "AWS_ACCESS_KEY_ID": "local",
@@ -76,8 +70,9 @@ class Stack:
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_ENDPOINT_URL": moto_url,
-            "AWS_ENDPOINT_URL_CLOUDFORMATION": cloudformation.url,
+            "AWS_ENDPOINT_URL_CLOUDFORMATION": self.cloudformation.url,
             "STACK": self.name,
+            "YES": "1",
             "WEBHOOK_SECRET": KEY,
             "POLLO_API_KEY": API_KEY,
         }
@@ -88,7 +83,7 @@ class Stack:
             error = "<Code>ValidationError</Code><Message>Stack with id other does not exist</Message>"
             return Response(f"<ErrorResponse><Error>{error}</Error></ErrorResponse>", 400)
         output = "<member><OutputKey>{}</OutputKey><OutputValue>{}</OutputValue></member>"
-        outputs = "".join(output.format(key, escape(value)) for key, value in self.outputs.items())
+        outputs = "".join(output.format(key, value) for key, value in self.outputs.items())
         stack = f"<member><StackStatus>CREATE_COMPLETE</StackStatus><Outputs>{outputs}</Outputs></member>"
         return Response(f"<R><DescribeStacksResult><Stacks>{stack}</Stacks></DescribeStacksResult></R>")
 
@@ -107,8 +102,8 @@ class Stack:
         arguments = [sys.executable, "-m", f"operate.{command}"]
         return {"args": arguments, "cwd": CHECKOUT, "env": self.settings(**environment), "text": True}
 
-    def run(self, command, stdin="", **environment):
-        """Runs a command of the package without a terminal. Returns its exit status and its output."""
+    def run(self, command, exits=0, stdin="", **environment):
+        """Runs a command of the package without a terminal. Asserts its exit status, and returns its output."""
         with (
             mock.patch.dict(os.environ, self.settings(**environment), clear=True),
             # Reusing the loader saves time: it reads the models of the services only once.
@@ -118,7 +113,8 @@ class Stack:
             ran = CliRunner().invoke(main, [], input=stdin)
         assert ran.exception is None or isinstance(ran.exception, SystemExit), ran.exc_info
         assert_is_clean(ran.output)
-        return ran.exit_code, ran.output
+        assert ran.exit_code == exits, ran.output
+        return ran.output
 
 
 def assert_is_clean(printed):
@@ -134,9 +130,9 @@ def is_signed(request, key=KEY):
     return Webhook(request.get_data(), key, id, timestamp).headers()["X-Webhook-Signature"] == signature
 
 
-def verifies(request):
-    """Responds as the function does: accepts a webhook that is signed with its key."""
-    return Response(PUBLISHED) if is_signed(request) else Response('{"error":"signature does not match"}', 401)
+def accepts(*keys):
+    """Responds as a function with these keys does."""
+    return lambda request: Response(PUBLISHED) if any(is_signed(request, key) for key in keys) else Response("{}", 401)
 
 
 def line(result, task_id="t1", status="succeed", webhook_id="msg_1", **fields):
@@ -153,7 +149,7 @@ def double(httpserver):
 
 @pytest.fixture
 def function(double):
-    return double("/function", verifies)
+    return double("/function", accepts(KEY))
 
 
 @pytest.fixture
