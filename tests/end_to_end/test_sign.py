@@ -21,6 +21,7 @@ ODD = b'{"status":"failed",\n"taskId":"it\'s $HOME `id` \\\\ \\"\xc3\xa9","a":1.
         (["--body", "-"], ODD, 200),
         (["--base64", "--body", "-"], ODD, 200),
         (["--body", "-"], b"\x00'\n", 422),
+        (["--base64", "--body", "-"], b"\x00\xff'\n", 422),
         (["--tampered"], b"", 401),
         (["--forged"], b"", 401),
         (["--stale"], b"", 401),
