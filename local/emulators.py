@@ -174,10 +174,8 @@ def function(binary, sns, lambda_port=None, url=None, **environment):
 class Sns:
     def __init__(self, url):
         self.url = url
-        self.session = boto3.Session(
-            aws_access_key_id="local", aws_secret_access_key="local", region_name=SETTINGS["AWS_REGION"]
-        )
-        self.sns, self.sqs = [self.session.client(service, endpoint_url=self.url) for service in ["sns", "sqs"]]
+        session = boto3.Session("local", "local", region_name=SETTINGS["AWS_REGION"])
+        self.sns, self.sqs = [session.client(service, endpoint_url=url) for service in ["sns", "sqs"]]
 
     def topic(self, name):
         """Creates a topic. Returns its ARN."""
@@ -200,17 +198,13 @@ class Queue:
 
     def take(self):
         """Receives and deletes all current messages. Returns pairs of the body and the attributes."""
-        messages = []
-        while True:
-            received = self.sqs.receive_message(
-                QueueUrl=self.url, MaxNumberOfMessages=10, WaitTimeSeconds=0, MessageAttributeNames=["All"]
-            ).get("Messages", [])
-            if not received:
-                return messages
+        messages, options = [], {"MaxNumberOfMessages": 10, "MessageAttributeNames": ["All"]}
+        while received := self.sqs.receive_message(QueueUrl=self.url, **options).get("Messages"):
             for message in received:
                 attributes = message.get("MessageAttributes", {})
                 messages.append((message["Body"], {name: value["StringValue"] for name, value in attributes.items()}))
                 self.sqs.delete_message(QueueUrl=self.url, ReceiptHandle=message["ReceiptHandle"])
+        return messages
 
 
 class Function:
@@ -228,9 +222,8 @@ class Function:
         """Raises Failure, with what was printed last, if the function has ended."""
         if self.process.poll() is not None:
             self.reader.join(PATIENCE)
-            raise Failure(
-                "\n".join([f"The function has ended with status {self.process.returncode}:", *self.log_lines()])
-            )
+            told = f"The function has ended with status {self.process.returncode}:"
+            raise Failure("\n".join([told, *self.log_lines()]))
 
     def log(self):
         """Waits for the next line of the log."""

@@ -11,13 +11,6 @@ import sys
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-PYTHON = (3, 11)
-
-
-def check_python():
-    if sys.version_info < PYTHON:
-        found = sys.version.split()[0]
-        sys.exit(f"Python {found} is too old: install 3.11 or newer, or set make PYTHON=...")
 
 
 def check_rust():
@@ -61,7 +54,9 @@ def install(name):
 if __name__ == "__main__":
     # Lets Ctrl-C end the command without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    check_python()
+    if sys.version_info < (3, 11):  # noqa: UP036
+        found = sys.version.split()[0]
+        sys.exit(f"Python {found} is too old: install 3.11 or newer, or set make PYTHON=...")
     # A release has the compiled function instead of its source, and the commands for a deployed stack need neither.
     if (CHECKOUT / "Cargo.toml").exists() and sys.argv[1:] != ["operate"]:
         check_rust()

@@ -32,16 +32,11 @@ def main():
     architecture = sys.argv[1] if len(sys.argv) > 1 else "x86_64"
     if architecture not in TARGETS:
         sys.exit(f"{architecture} is not an architecture of Lambda; expected {' or '.join(TARGETS)}")
-    path, files = archive_path(architecture), contents(compiled(architecture), architecture)
-    folder = path.stem.removesuffix(f"-{architecture}")
-    path.write_bytes(zipped({f"{folder}/{name}": (data, 0o644) for name, data in files.items()}))
+    folder = "pollo-webhook-" + tomllib.loads((CHECKOUT / "Cargo.toml").read_text())["package"]["version"]
+    path, files = PACKAGES / f"{folder}-{architecture}.zip", contents(compiled(architecture), architecture)
+    path.write_bytes(zipped({f"{folder}/{name}": data for name, data in files.items()}))
     (PACKAGES / "SHA256SUMS").write_text(sums({path.name: path.read_bytes()}))
     print(path.relative_to(CHECKOUT))
-
-
-def archive_path(architecture):
-    version = tomllib.loads((CHECKOUT / "Cargo.toml").read_text())["package"]["version"]
-    return PACKAGES / f"pollo-webhook-{version}-{architecture}.zip"
 
 
 def compiled(architecture):
@@ -68,7 +63,7 @@ def contents(bootstrap, architecture):
     paths = [path for path in paths if not re.search(r"(^|/)(\.|__pycache__/|node_modules/)", path.as_posix())]
     files = {path.as_posix(): (CHECKOUT / path).read_bytes() for path in paths}
     files["Makefile"] = (CHECKOUT / "tools" / "release.mk").read_bytes()
-    files["bootstrap.zip"] = zipped({"bootstrap": (bootstrap, 0o755)})
+    files["bootstrap.zip"] = zipped({"bootstrap": bootstrap}, mode=0o755)
     files["template.yaml"] = template((CHECKOUT / "template.yaml").read_text(), architecture).encode()
     files["sbom.cdx.json"] = materials(bootstrap, architecture).encode()
     return {**files, "SHA256SUMS": sums(files).encode()}
@@ -115,11 +110,11 @@ def sums(files):
     return "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in sorted(files.items()))
 
 
-def zipped(files):
-    """A zip archive of files: names, contents and modes."""
+def zipped(files, mode=0o644):
+    """A zip archive of files: names and contents."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        for name, (data, mode) in sorted(files.items()):
+        for name, data in sorted(files.items()):
             # The default time is 1980, the earliest time of the format.
             entry = zipfile.ZipInfo(name)
             entry.create_system, entry.compress_type = 3, zipfile.ZIP_DEFLATED

@@ -1,6 +1,7 @@
 """The compiled function, with emulators of Lambda, SNS and SQS."""
 
 import contextlib
+import json
 import re
 import time
 
@@ -12,7 +13,16 @@ from tests.leaks import leaks
 # An unexpected log line or message after the response arrives within this time.
 SETTLING_SECONDS = 0.2
 
+SUCCESS = b'{"taskId":"cm9ap1d4e0001","status":"succeed"}'
 ROLE = {"AWS_SECRET_ACCESS_KEY": "secret/of+the+role", "AWS_SESSION_TOKEN": "token/of+the+role"}
+
+
+def exchange(function, webhook):
+    """Sends `webhook`. Returns the status of the response, and the log line."""
+    status, headers, _ = function.send(webhook)
+    line = json.loads(function.log())
+    assert (headers["Content-Type"], line["httpStatus"]) == ("application/json", status)
+    return status, line
 
 
 @pytest.fixture(scope="session")

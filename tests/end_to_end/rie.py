@@ -1,7 +1,4 @@
-"""The function on AWS's own Runtime Interface Emulator, which enforces the time-out and sends real deadlines.
-
-The wheel of the SAM CLI has it (tools/rie.txt).
-"""
+"""The function on AWS's own Runtime Interface Emulator, which enforces the time-out and sends real deadlines."""
 
 import contextlib
 import json

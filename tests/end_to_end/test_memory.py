@@ -10,7 +10,7 @@ import pytest
 
 from local.emulators import KEY
 from operate.pollo import Webhook, key_bytes
-from tests.end_to_end.exchange import SUCCESS, exchange
+from tests.end_to_end.conftest import SUCCESS, exchange
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows a process's memory as files")
 

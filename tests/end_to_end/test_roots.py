@@ -13,7 +13,7 @@ import pytest
 
 from local.emulators import ADDRESS, CHECKOUT, KEY
 from operate.pollo import Webhook
-from tests.end_to_end.exchange import SUCCESS, exchange
+from tests.end_to_end.conftest import SUCCESS, exchange
 
 
 @contextlib.contextmanager
@@ -61,6 +61,6 @@ def test_sns_is_trusted_only_with_a_certificate_of_amazons_roots(start, owner, d
     chain = re.findall("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", pem, re.DOTALL)
     with presenting([ssl.PEM_cert_to_DER_cert(certificate) for certificate in chain]) as url:
         function = start(AWS_ENDPOINT_URL_SNS=url, WEBHOOK_TOLERANCE_SECONDS="0", DONT_FAKE_MONOTONIC="1", **clock)
-        status, _, line = exchange(function, Webhook(SUCCESS, KEY))
+        status, line = exchange(function, Webhook(SUCCESS, KEY))
     assert (status, line["code"]) == (503, "DispatchFailure")
     assert detail in line["detail"]

@@ -1,5 +1,4 @@
-"""The function on AWS's own runtime, with the time-out of the template (15 s) and Lambda's default (3 s). (test_log.py
-has the usual cases.)"""
+"""The function on AWS's own runtime, with the time-out of the template (15 s) and Lambda's default (3 s)."""
 
 import json
 import re
@@ -11,18 +10,17 @@ import pytest
 
 from local.emulators import ADDRESS, KEY, PATIENCE, SETTINGS
 from operate.pollo import Webhook
-from tests.end_to_end.exchange import SUCCESS
+from tests.end_to_end.conftest import SUCCESS
 from tests.end_to_end.rie import event, runtime
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="AWS's emulator runs on Linux only")
-FRESH = {"WEBHOOK_TOLERANCE_SECONDS": "300"}
 
 
 @pytest.mark.parametrize("timeout", [15, 3])
 def test_a_hanging_sns_leads_to_503_and_the_whole_line_before_the_deadline(binary, timeout):
     with socket.create_server((ADDRESS, 0)) as silent:
         url = f"http://{ADDRESS}:{silent.getsockname()[1]}"
-        with runtime(binary, timeout, **FRESH, AWS_ENDPOINT_URL_SNS=url) as function:
+        with runtime(binary, timeout, AWS_ENDPOINT_URL_SNS=url) as function:
             response, [line], _ = function.invoke(event(Webhook(SUCCESS, KEY)))
             assert (response["statusCode"], response["headers"]["retry-after"]) == (503, "30")
             assert (line["result"], line["code"], line["body"]) == ("not_published", "Timeout", SUCCESS.decode())
@@ -61,23 +59,17 @@ def test_a_wrong_variable_stops_the_start_and_is_named_in_one_line(binary, varia
     assert "p4ss" not in line["detail"]
 
 
-def test_an_error_of_the_runtime_after_a_webhook_is_not_logged_as_one_of_the_webhook(
-    binary, sns, topic, queue, httpserver
-):
+def test_an_error_of_the_runtime_is_not_logged_as_one_of_the_webhook_before(binary, sns, topic, httpserver):
     api = "/2018-06-01/runtime/invocation"
     started = {"Lambda-Runtime-Aws-Request-Id": "id-1", "Lambda-Runtime-Deadline-Ms": "9999999999999"}
     httpserver.expect_ordered_request(f"{api}/next").respond_with_json(event(Webhook(SUCCESS, KEY)), headers=started)
     httpserver.expect_ordered_request(f"{api}/id-1/response", "POST").respond_with_data(status=202)
     httpserver.expect_ordered_request(f"{api}/next").respond_with_data(status=500)
-    name = {
-        "AWS_LAMBDA_FUNCTION_NAME": "f",
-        "AWS_LAMBDA_FUNCTION_VERSION": "1",
-        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
-    }
-    environment = {**SETTINGS, **name, "AWS_LAMBDA_RUNTIME_API": f"{httpserver.host}:{httpserver.port}"}
+    function = {"FUNCTION_NAME": "f", "FUNCTION_VERSION": "1", "FUNCTION_MEMORY_SIZE": "128"}
+    function["RUNTIME_API"] = f"{httpserver.host}:{httpserver.port}"
+    environment = {**SETTINGS, **{f"AWS_LAMBDA_{name}": value for name, value in function.items()}}
     environment |= {"SNS_TOPIC_ARN": topic, "AWS_ENDPOINT_URL_SNS": sns.url}
     ended = subprocess.run([binary], env=environment, stdout=subprocess.PIPE, timeout=PATIENCE, check=False)
     published, panic = [json.loads(line) for line in ended.stdout.splitlines()]
     assert (ended.returncode, published["result"], published["requestId"]) == (101, "published", "id-1")
     assert (panic["result"], panic.get("requestId")) == ("panic", None)
-    assert len(queue.take()) == 1

@@ -58,9 +58,8 @@ def test_it_shows_each_log_line_and_message_until_ctrl_c():
         assert send(KEY, "msg_other") == 401
         assert send(OWN_KEY, "msg_late", "1767225600") == 401
         read_until('"webhookId":"msg_own"', '"msg_other"', '"timestamp_outside_tolerance"')
-        read_until(
-            *[rf"""   {name:<12} '{{"taskId":"t",\n"status":"failed"}} {{""" for name in ["everything", "only-failed"]]
-        )
+        escaped = r"""'{"taskId":"t",\n"status":"failed"} {"""
+        read_until(*[f"   {name:<12} {escaped}" for name in ["everything", "only-failed"]])
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE) == 0
         reader.join()

@@ -23,7 +23,7 @@ for folder in x86_64 arm64; do mkdir -p target/package/$folder && cp "$FUNCTION_
 
 
 def packaged(checkout, *architecture):
-    """Copies the checkout, with other times and modes and what tools leave behind. Packages the copy."""
+    """Copies the checkout, with other times and modes and what tools leave behind. Returns the archive of the copy."""
     left = shutil.ignore_patterns(".git", ".tools", "target", "__pycache__", "node_modules", ".ruff_cache")
     shutil.copytree(CHECKOUT, checkout, ignore=left, copy_function=shutil.copyfile)
     for folder in ["examples/cdk/node_modules/x", "examples/subscribers/videos/__pycache__", "examples/.aws-sam/build"]:
@@ -38,15 +38,12 @@ def packaged(checkout, *architecture):
     subprocess.run(["strip", "-o", binary, emulators.binary()], check=True)
     environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "FUNCTION_BINARY": str(binary)}
     command = [sys.executable, "-m", "tools.package", *architecture]
-    return subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
+    return checkout / subprocess.check_output(command, cwd=checkout, env=environment, text=True).strip()
 
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory):
-    checkout = tmp_path_factory.mktemp("one") / "checkout"
-    ran = packaged(checkout)
-    assert ran.returncode == 0, ran.stderr
-    return checkout / ran.stdout.strip()
+    return packaged(tmp_path_factory.mktemp("one") / "checkout")
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +59,7 @@ def files(folder):
 
 
 def test_two_checkouts_in_different_folders_give_the_same_archive(archive, tmp_path):
-    other = tmp_path / "deeper" / "checkout"
-    ran = packaged(other)
-    assert (other / ran.stdout.strip()).read_bytes() == archive.read_bytes()
+    assert packaged(tmp_path / "deeper" / "checkout").read_bytes() == archive.read_bytes()
     entries = zipfile.ZipFile(archive).infolist()
     assert {entry.date_time for entry in entries} == {(1980, 1, 1, 0, 0, 0)}
     assert {stat.filemode(entry.external_attr >> 16) for entry in entries} == {"-rw-r--r--"}
@@ -83,17 +78,14 @@ def test_the_released_template_differs_only_in_code_uri(release):
     before, after = [(folder / "template.yaml").read_text().splitlines() for folder in [CHECKOUT, release]]
     changes = [line for line in difflib.unified_diff(before, after, n=0) if not line.startswith(("---", "+++", "@@"))]
     assert changes == [
-        "-    Metadata:",
-        "-      BuildMethod: rust-cargolambda",
-        "-      BuildProperties:",
-        "-        Binary: pollo-webhook",
-        "-      CodeUri: .",
-        "+      CodeUri: bootstrap.zip",
+        *["-    Metadata:", "-      BuildMethod: rust-cargolambda"],
+        *["-      BuildProperties:", "-        Binary: pollo-webhook"],
+        *["-      CodeUri: .", "+      CodeUri: bootstrap.zip"],
     ]
 
 
 def test_the_archive_for_arm64_deploys_to_arm64(tmp_path):
-    archive = tmp_path / "checkout" / packaged(tmp_path / "checkout", "arm64").stdout.strip()
+    archive = packaged(tmp_path / "checkout", "arm64")
     assert b"\n      Architectures: [arm64]\n" in zipfile.ZipFile(archive).read(f"{archive.stem[:-6]}/template.yaml")
 
 
@@ -115,12 +107,9 @@ def test_make_lists_the_targets_and_runs_the_demo_without_rust(release):
     (release / ".tools" / "emulators").symlink_to(TOOLS.parent)
     environment = {"PATH": f"{TOOLS}:/usr/bin:/bin"}
 
-    def make(*target):
-        ran = subprocess.run(
-            ["make", *target], cwd=release, env=environment, capture_output=True, text=True, check=False
-        )
-        assert (ran.returncode, ran.stderr) == (0, "")
-        return ran.stdout
-
-    assert all(f"make {name} " in make() for name in ["demo", "local", "smoke", "replay", "reconcile", "listen"])
-    assert "All as expected" in make("demo")
+    listed, demo = [
+        subprocess.check_output(command, cwd=release, env=environment, stderr=subprocess.STDOUT, text=True)
+        for command in [["make"], ["make", "demo"]]
+    ]
+    assert all(f"make {name} " in listed for name in ["demo", "local", "smoke", "replay", "reconcile", "listen"])
+    assert "All as expected" in demo

@@ -48,7 +48,8 @@ class Internet:
     def __init__(self, patch):
         # The addresses of each name, and the port of the server at each address.
         self.names, self.servers, self.plain = {}, {}, []
-        lookup, connect, getpeername = socket.getaddrinfo, socket.socket.connect, socket.socket.getpeername
+        lookup, sendall = socket.getaddrinfo, socket.socket.sendall
+        connect, getpeername = socket.socket.connect, socket.socket.getpeername
 
         def found(name, port, *arguments, **options):
             if name not in self.names:
@@ -67,20 +68,16 @@ class Internet:
             real = getpeername(client)
             return next(((address, 443) for address, port in self.servers.items() if port == real[1]), real)
 
-        def recorded(send):
-            def recorded(client, data, *flags):
-                if peer(client)[1] == 443:
-                    self.plain.append(bytes(data))
-                return send(client, data, *flags)
-
-            return recorded
+        def recorded(client, data, *flags):
+            if peer(client)[1] == 443:
+                self.plain.append(bytes(data))
+            return sendall(client, data, *flags)
 
         patch(socket, "getaddrinfo", found)
         patch(socket.socket, "connect", connected)
         patch(socket.socket, "getpeername", peer)
-        # ssl.SSLSocket calls these for what it does not encrypt.
-        for name in ["send", "sendall"]:
-            patch(socket.socket, name, recorded(getattr(socket.socket, name)))
+        # ssl.SSLSocket calls this for what it does not encrypt.
+        patch(socket.socket, "sendall", recorded)
 
     def host(self, name, address, serve):
         """Starts a host that calls `serve` with each connection, without TLS."""

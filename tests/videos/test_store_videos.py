@@ -40,9 +40,8 @@ def test_each_file_is_stored_once_byte_for_byte(subscriber, pollo, receives, vid
     assert len(pollo.requests) == len(stored)
 
 
-@pytest.mark.parametrize("generation", [{"status": "failed"}, {"mediaType": "text"}], ids=["failed", "text"])
-def test_an_outcome_without_media_is_done(receives, generation):
-    assert receives({"id": "g1", **generation})["result"] == "nothing_to_store"
+def test_an_outcome_without_media_is_done(receives):
+    assert receives({"status": "failed"}, {"mediaType": "text"})["result"] == "nothing_to_store"
 
 
 @pytest.mark.parametrize("path", [API, LEGACY], ids=["v1", "legacy"])
@@ -76,25 +75,21 @@ def test_an_expired_url_is_replaced_by_one_from_the_api(subscriber, pollo, recei
 
 
 NOT_POLLO = "is not from Pollo's API, but from a server in front of it"
-REFUSED = [
-    ([sends(404, b"{}"), sends(404, b"{}")], "Pollo's API responds 404"),
-    ([sends(404, b"{}"), sends(404, PAGE)], f"a response 404 {NOT_POLLO}"),
-    ([sends(401, b'{"code":"UNAUTHORIZED"}')], "Pollo's API responds 401"),
-    ([sends(403, PAGE, Content_Type="text/html")], f"a response 403 {NOT_POLLO}"),
-    ([sends(429, b"{}")], "Pollo's API responds 429"),
-    ([sends(302, b"{}", Location="https://cdn.example/a/b.MP4")], "Pollo's API responds 302"),
-    ([sends(200, PAGE)], f"a response 200 {NOT_POLLO}"),
-    ([sends(200, b'{"generations":[]}', Content_Length=100)], "IncompleteRead"),
-    ([Repeats(b"HTTP/1.1 200 OK\r\n\r\n{", b" " * 65536)], "too many bytes"),
-    ([sends(200, b'{"code":"NOT_FOUND","message":"no such task"}')], "there are no generations"),
-    ([reports({"id": "g1", "status": "processing", "url": "https://cdn.example/"})], "t1/g1: it has no URL yet"),
-]
+REFUSED = {
+    "Pollo's API responds 404": sends(404, b"{}"),
+    "Pollo's API responds 401": sends(401, b'{"code":"UNAUTHORIZED"}'),
+    "Pollo's API responds 302": sends(302, b"{}", Location="https://cdn.example/a/b.MP4"),
+    "a response 403 is not from Pollo's API, but from a server in front of it": sends(403, PAGE),
+    "IncompleteRead": sends(200, b'{"generations":[]}', Content_Length=100),
+    "too many bytes": Repeats(b"HTTP/1.1 200 OK\r\n\r\n{", b" " * 65536),
+    "there are no generations": sends(200, b'{"code":"NOT_FOUND","message":"no such task"}'),
+    "t1/g1: it has no URL yet": reports({"id": "g1", "status": "processing", "url": "https://cdn.example/"}),
+}
 
 
-@pytest.mark.parametrize(("responses", "reason"), REFUSED)
-def test_a_failed_request_to_the_api_is_retried(subscriber, pollo, receives, video, responses, reason):
-    for path, response in zip([API, LEGACY], responses):
-        pollo.responds(path, response)
+@pytest.mark.parametrize(("reason", "response"), REFUSED.items(), ids=REFUSED)
+def test_a_failed_request_to_the_api_is_retried(subscriber, pollo, receives, video, reason, response):
+    pollo.responds(API, response)
     assert reason in receives()["reason"]
     assert {(path.partition("/")[0], key) for path, key in pollo.requests} == {("pollo.ai", "key-1")}
     subscriber.secrets.put_secret_value(SecretId=subscriber.secret, SecretString="key-2")
@@ -110,55 +105,41 @@ def test_a_key_is_neither_required_nor_logged(subscriber, receives):
     assert receives()["reason"] == "there is no key of Pollo's API"
 
 
-CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 BROKEN = {
-    "500": sends(500),
-    "429": sends(429),
     "206": sends(206, VIDEO),
     "longer than MAX_BYTES": sends(200, VIDEO, Content_Length=len(VIDEO) + 1),
-    "shorter": sends(200, VIDEO[:-1], Content_Length=len(VIDEO)),
     "shorter by a part": sends(200, VIDEO[:PART], Content_Length=len(VIDEO)),
     "small and shorter": sends(200, b"x", Content_Length=2),
     "empty": sends(200),
     "without length": sends(200, VIDEO, Content_Length=None),
-    "negative length": sends(200, VIDEO, Content_Length=-1),
     "two lengths": sends(200, VIDEO, Content_Length=f"{len(VIDEO)}, 1"),
-    "gzip": sends(200, gzip.compress(b"1"), Content_Encoding="gzip"),
     "Brotli": sends(200, b"1", Content_Encoding="br"),
     "transfer gzip": sends(200, gzip.compress(b"1"), Transfer_Encoding="gzip, chunked"),
     "large chunk": chunked(b"9c4001\r\n%bx\r\n0\r\n\r\n" % VIDEO),
     "no last chunk": chunked(b"9c4000\r\n%b\r\n" % VIDEO),
     "chunk cut": chunked(b"9c4000\r\n%b" % VIDEO[:-1]),
-    "chunk longer than told": chunked(b"9c3fff\r\n%b\r\n0\r\n\r\n" % VIDEO),
     "chunk shorter than told": chunked(b"9c4000\r\n%b\r\n0\r\n\r\n" % VIDEO[1:]),
     "size no number": chunked(b"x\r\n%b" % VIDEO),
-    "no chunk": chunked(b"0\r\n\r\n"),
     "short negative chunk": chunked(b"-1\r\nx\r\n0\r\n\r\n"),
-    "negative chunk": Repeats(CHUNKED + b"-1\r\n", bytes(65536)),
-    "endless chunk": Repeats(CHUNKED + b"f" * 15 + b"\r\n", bytes(65536)),
-    "endless size": Repeats(CHUNKED, b"1" * 65536),
+    "negative chunk": Repeats(chunked(b"-1\r\n"), bytes(65536)),
+    "endless chunk": Repeats(chunked(b"f" * 15 + b"\r\n"), bytes(65536)),
+    "endless size": Repeats(chunked(b""), b"1" * 65536),
     "endless headers": Repeats(b"HTTP/1.1 200 OK\r\nx: ", b"1" * 65536),
     "endless interim responses": Repeats(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 2000),
     "no HTTP": b"\0" * 100,
-    "headers cut": b"HTTP/1.1 200 OK\r\nContent-",
     "header without colon": b"HTTP/1.1 200 OK\r\nx\r\nContent-Length: 1\r\n\r\n1",
     "private": sends(302, Location="https://10.0.0.1/"),
-    "loop": sends(302, Location="/video"),
+    "slow body": Repeats(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", b"x", 0.05),
+    "slow interim responses": Repeats(b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0.05),
     "no URL": sends(302, Location="https://cdn.example:99999/" + SIGNED),
 }
-DRIPS = {
-    "body": Repeats(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", b"x", 0.05),
-    "chunk": Repeats(CHUNKED + b"ffff\r\n", b"x", 0.05),
-    "headers": Repeats(b"HTTP/1.1 200 OK\r\n", b"x: x\r\n", 0.05),
-    "interim responses": Repeats(b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0.05),
-}
 
 
-@pytest.mark.parametrize("response", {**BROKEN, **DRIPS}.values(), ids=[*BROKEN, *[f"drip {name}" for name in DRIPS]])
+@pytest.mark.parametrize("response", BROKEN.values(), ids=BROKEN)
 def test_a_broken_download_stores_nothing_and_is_retried(subscriber, internet, pollo, receives, response):
     internet.host("private.example", "10.0.0.1", pollo.serve)
     url = pollo.responds("/video" + SIGNED, *[response] * 4)
-    subscriber.seconds = 1 if response in DRIPS.values() else 60
+    subscriber.seconds = 1 if getattr(response, "pause", 0) else 60
     line = receives({"id": "g1", "url": url})
     assert (line["result"], line["objects"], subscriber.objects()) == ("retry", [], {})
     assert not isinstance(response, Repeats) or response.client_left.wait(PATIENCE)
@@ -179,20 +160,10 @@ def test_the_deadline_ends_a_handshake(subscriber, internet, receives):
     assert drip.sent < 200
 
 
-@pytest.mark.parametrize("chunks", [False, True])
-def test_a_download_that_the_deadline_ends_is_not_stored(subscriber, pollo, receives, monkeypatch, chunks):
-    upload = S3Backend.upload_part
-    monkeypatch.setattr(S3Backend, "upload_part", lambda *part, **more: time.sleep(1) or upload(*part, **more))
-    body = VIDEO[: PART + 60_000]
-    response = chunked(b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)) if chunks else sends(200, body)
-    subscriber.seconds = 1
-    assert "the time is up" in receives({"id": "g1", "url": pollo.responds("/video", response)})["reason"]
-    assert subscriber.objects() == {}
-
-
 def test_nothing_is_requested_after_the_deadline(subscriber, pollo, receives, video):
     subscriber.seconds = 0
-    assert {receives(*generations)["result"] for generations in [[], [{"id": "g1", "url": video}]]} == {"retry"}
+    for generations in [[], [{"id": "g1", "url": video}]]:
+        assert "the time is up" in receives(*generations)["reason"]
     assert pollo.requests == []
 
 
@@ -291,22 +262,8 @@ def test_only_one_of_two_concurrent_deliveries_stores_a_file(subscriber, pollo, 
     assert subscriber.objects() == {"t1/g1.bin": b"first"}
 
 
-def test_outcomes_with_all_faults_are_each_stored_once(subscriber, pollo, receives):
-    expected = {}
-    pollo.responds("/page", sends(200, PAGE, Content_Type="text/html"))
-    for number, fault in enumerate([*EXPIRED.values(), *BROKEN.values()]):
-        task, body = f"t{number}", VIDEO[: number * 200_000 + 1]
-        url = pollo.responds(f"/{task}.mp4" + SIGNED, fault, fault, sends(200, body))
-        refused = REFUSED[number % len(REFUSED)][0][0]
-        pollo.responds(API.replace("t1", task), refused, reports({"id": "g", "url": url}))
-        lines = [receives({"id": "g", "url": url}, taskId=task, attempt=attempt) for attempt in [1, 2, 3, 4]]
-        expected[f"{task}/g.mp4"] = body
-        assert [key for line in lines for key in line["objects"]] == [f"{task}/g.mp4"]
-    assert subscriber.objects() == expected
-
-
 def test_a_download_waits_for_the_upload(subscriber, pollo, receives, monkeypatch):
-    video, upload, sent = Repeats(CHUNKED + b"8000000\r\n", bytes(65536)), S3Backend.upload_part, []
+    video, upload, sent = Repeats(chunked(b"8000000\r\n"), bytes(65536)), S3Backend.upload_part, []
 
     def uploads(*part, **more):
         time.sleep(0.3)
