@@ -78,7 +78,7 @@ class Journey:
     def left(self):
         """The lists of the account that still name this run."""
         operations = [
-            *[("cloudformation", "list_exports"), ("cloudwatch", "describe_alarms"), ("cloudwatch", "list_dashboards")],
+            *[("cloudformation", "list_exports"), ("cloudwatch", "describe_alarms")],
             *[("iam", "list_roles"), ("lambda", "list_functions"), ("logs", "describe_log_groups")],
             *[("logs", "describe_metric_filters"), ("s3", "list_buckets"), ("secretsmanager", "list_secrets")],
             *[("sns", "list_subscriptions"), ("sns", "list_topics"), ("sqs", "list_queues")],

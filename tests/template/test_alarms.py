@@ -1,6 +1,5 @@
-"""The alarms, and the dashboard. What each metric counts is tested with the lines of the function (test_log.py)."""
+"""The alarms. What each metric counts is tested with the lines of the function (test_log.py)."""
 
-import json
 from unittest.mock import ANY
 
 import pytest
@@ -61,14 +60,11 @@ def test_silence_raises_an_alarm_if_enabled(template, alarms):
 def test_each_filter_writes_its_metric_and_none_has_data_in_a_healthy_stack(template, filters):
     # AWS charges for a metric in each hour with data, and a default value is data.
     for name, filter in filters.items():
-        value = {"MetricValue": "$.snsMilliseconds", "Unit": ANY} if name == "SnsMilliseconds" else {"MetricValue": "1"}
-        assert filter["MetricTransformations"] == [{"MetricName": name, "MetricNamespace": NAMESPACE, **value}]
+        counts = {"MetricName": name, "MetricNamespace": NAMESPACE, "MetricValue": "1"}
+        assert filter["MetricTransformations"] == [counts]
         assert filter["LogGroupName"] == {"Ref": "LogGroup"}
     conditions = {name: template["Resources"][name].get("Condition") for name in filters}
-    needed = {"Published": "CountsPublished", "SnsMilliseconds": "HasDashboard"}
-    assert conditions == {**dict.fromkeys(filters), **needed}
-    either = {"Fn::Or": [{"Condition": "WatchesSilence"}, {"Condition": "HasDashboard"}]}
-    assert template["Conditions"]["CountsPublished"] == either
+    assert conditions == {**dict.fromkeys(filters), "Published": "WatchesSilence"}
 
 
 def test_alarms_name_the_command_that_brings_outcomes_back(alarms):
@@ -77,13 +73,3 @@ def test_alarms_name_the_command_that_brings_outcomes_back(alarms):
     # The log has no body that could be sent again.
     for name in ["WrongSignatures", "UnreadableHeaders", "Errors", "Throttles", "Silence"]:
         assert "make reconcile" in alarms[name]["AlarmDescription"]
-
-
-def test_the_dashboard_shows_every_alarm_and_every_metric(template, alarms, filters):
-    body, variables = template["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
-    assert variables["SilenceAlarm"] == {"Fn::If": ["WatchesSilence", {"Fn::Sub": ', "${Silence.Arn}"'}, ""]}
-    widgets = json.loads(body.replace("${SilenceAlarm}", ', "${Silence.Arn}"'))["widgets"]
-    assert set(widgets[0]["properties"]["alarms"]) == {f"${{{name}.Arn}}" for name in alarms}
-    metrics = json.dumps([widget["properties"].get("metrics") for widget in widgets])
-    # A request that the URL itself rejects leaves no invocation and no line in the log.
-    assert all(f'"{name}"' in metrics for name in ["UrlRequestCount", "Url4xxCount", "Url5xxCount", *filters])

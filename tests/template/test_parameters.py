@@ -47,7 +47,6 @@ def test_a_deployment_needs_only_a_key(template):
         "SilenceHours": 0,
         # The log has the only copy of an outcome that was not published.
         "LogRetentionDays": 30,
-        "CreateDashboard": "false",
     }
 
 
