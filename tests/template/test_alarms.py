@@ -4,7 +4,7 @@ from unittest.mock import ANY
 
 import pytest
 
-from tests.template.translation import TOPIC_ARN, of_type, picked
+from tests.template.conftest import TOPIC_ARN, of_type, picked
 
 NAMESPACE = {"Fn::Sub": "PolloWebhook/${AWS::StackName}"}
 OF_THE_FUNCTION = {"Namespace": "AWS/Lambda", "Dimensions": [{"Name": "FunctionName", "Value": {"Ref": "Function"}}]}

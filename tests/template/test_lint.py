@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from tests.template.translation import CHECKOUT, MAIN, SUBSCRIBERS, findings, of_type, picked, translated
+from tests.template.conftest import CHECKOUT, MAIN, SUBSCRIBERS, findings, of_type, picked, translated
 
 
 @pytest.mark.parametrize("path", [MAIN, *SUBSCRIBERS])

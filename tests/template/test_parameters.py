@@ -6,7 +6,7 @@ from unittest.mock import ANY
 
 import pytest
 
-from tests.template.translation import CHECKOUT, TOPIC_ARN, of_type, only_if, picked
+from tests.template.conftest import CHECKOUT, TOPIC_ARN, of_type, only_if, picked
 
 KEY = "cG9sbG8td2ViaG9vay1wdWJsaXNoZWQtdGVzdC1rZXk="
 # 16 bytes, the shortest that the function accepts, in the URL-safe alphabet and without padding.

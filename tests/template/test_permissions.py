@@ -2,7 +2,7 @@
 
 import json
 
-from tests.template.translation import OVER_TLS, TOPIC_ARN, of_type, only_if, picked
+from tests.template.conftest import OVER_TLS, TOPIC_ARN, of_type, only_if, picked
 
 
 def allow(action, resource):

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tests.template.translation import OVER_TLS, SUBSCRIBERS, of_type, only_if, picked, translated
+from tests.template.conftest import OVER_TLS, SUBSCRIBERS, of_type, only_if, picked, translated
 
 MAIL, QUEUE, VIDEOS = SUBSCRIBERS
 # For 14 days, the maximum. SNS cannot use the key that AWS manages for SQS.
