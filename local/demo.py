@@ -4,6 +4,8 @@ the function running, and shows each further log line and message."""
 import contextlib
 import json
 import os
+import signal
+import sys
 import time
 
 import click
@@ -101,6 +103,9 @@ def main(stay, port, sns_port):
     except InvalidKey as error:
         raise Failure(f"{error}") from None
     emulators.isolate(os.environ)
+    # Stops the emulators too if the terminal is closed.
+    for number in [signal.SIGTERM, signal.SIGHUP]:
+        signal.signal(number, lambda *_: sys.exit(1))
     click.echo("Starting the function (in a clone, it is compiled first) and emulators of Lambda, SNS and SQS")
     lambda_port = emulators.free_port()
     with front(port if stay else 0, lambda_port) as url, emulators.sns(sns_port if stay else None) as sns:

@@ -72,9 +72,13 @@ def binary():
 
 def released():
     """Unpacks the function of a release."""
+    path = CHECKOUT / ".tools" / "bootstrap"
+    unpacked = path.with_suffix(f".{os.getpid()}")
     with zipfile.ZipFile(CHECKOUT / "bootstrap.zip") as archive:
-        path = Path(archive.extract("bootstrap", CHECKOUT / ".tools"))
-    path.chmod(0o755)
+        unpacked.write_bytes(archive.read("bootstrap"))
+    unpacked.chmod(0o755)
+    # Linux does not write into a running program, but replaces it.
+    unpacked.replace(path)
     try:
         subprocess.run([path], env={}, stdout=subprocess.DEVNULL, check=False)
     except OSError as error:

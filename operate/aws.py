@@ -75,6 +75,18 @@ def subscriptions(topic):
     return [(endpoint.rpartition(":")[2], arn) for endpoint, arn in entries if arn.startswith("arn:")]
 
 
+def warn_of_no_subscription(topic):
+    """Prints a warning if the topic has no confirmed subscription."""
+    try:
+        if not subscriptions(topic):
+            say(
+                f"Warning: {topic} has no confirmed subscription. SNS accepts messages, but nobody receives them: "
+                "subscribe first."
+            )
+    except ERRORS as error:
+        say(f"The topic's subscriptions cannot be listed. {sentence(error)}")
+
+
 class Log:
     """The log group of a function."""
 

@@ -89,7 +89,7 @@ def reconcile(stack, tasks, pollo_api_url, again, since, until, dry, yes, url):
         id = f"reconciled-{quote(task, safe='')}"
         outcomes.append(replace(outcome, status=status, body=body.encode(), webhook_id=id))
     say(f"\n{table(outcomes)}\n" if outcomes else "Nothing to send: no task has ended without being published.")
-    all_sent = dry or offer(outcomes, url or outputs["WebhookUrl"], key, yes)
+    all_sent = dry or offer(outcomes, outputs, url, key, yes)
     if not (all_sent and all_known and complete):
         sys.exit(1)
 

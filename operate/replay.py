@@ -43,7 +43,7 @@ def replay(stack, since, until, dry, yes, url):
         elif outcome.body is None:
             say(f"{task(outcome)} is not sent: the log keeps no body over 30,000 bytes. Run make reconcile.")
     outcomes = [outcome for outcome in found if not is_old(outcome, since)]
-    all_sent = dry or offer(outcomes, url or outputs["WebhookUrl"], key, yes)
+    all_sent = dry or offer(outcomes, outputs, url, key, yes)
     if not (all_sent and complete):
         sys.exit(1)
 
@@ -96,10 +96,14 @@ def table(outcomes):
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
 
-def offer(outcomes, url, key, yes):
+def offer(outcomes, outputs, url, key, yes):
     """Sends the outcomes that have a body, after the user agrees. Returns whether all outcomes were published."""
+    from operate import aws
+
+    url = url or outputs["WebhookUrl"]
     sendable = [outcome for outcome in outcomes if outcome.body is not None]
     if sendable:
+        aws.warn_of_no_subscription(outputs["TopicArn"])
         confirm(f"Send {len(sendable)} of {len(outcomes)} to {url}?", yes)
     published = send(sendable, url, key)
     if outcomes:

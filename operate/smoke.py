@@ -73,19 +73,11 @@ def smoke(stack, url, yes):
 
 
 def read_stack(name):
-    """The outputs of the stack. Prints a warning if its topic has no confirmed subscription."""
+    """The outputs of the stack."""
     from operate import aws
 
     outputs = aws.read_stack(name)
-    topic = outputs["TopicArn"]
-    try:
-        if not aws.subscriptions(topic):
-            say(
-                f"Warning: {topic} has no confirmed subscription. SNS accepts messages, but nobody receives them: "
-                "subscribe before Pollo gets the URL."
-            )
-    except aws.ERRORS as error:
-        say(f"The topic's subscriptions cannot be listed. {aws.sentence(error)}")
+    aws.warn_of_no_subscription(outputs["TopicArn"])
     return outputs
 
 

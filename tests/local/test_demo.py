@@ -38,7 +38,8 @@ def test_an_unusable_setting_is_reported_before_the_function_is_compiled(name, v
     assert (ran.returncode > 0, "Traceback" in ran.stderr) == (True, False)
 
 
-def test_it_shows_each_log_line_and_message_until_ctrl_c():
+@pytest.mark.parametrize(("end", "status"), [(signal.SIGINT, 0), (signal.SIGHUP, 1)])
+def test_it_shows_each_log_line_and_message_until_it_is_ended(end, status):
     ports = {"LAMBDA_PORT": str(free_port()), "SNS_PORT": str(free_port())}
     settings = {"WEBHOOK_SECRET": OWN_KEY, "WEBHOOK_TOLERANCE_SECONDS": "300", **ports}
     lines, shown = queue.Queue(), []
@@ -60,8 +61,8 @@ def test_it_shows_each_log_line_and_message_until_ctrl_c():
         read_until('"webhookId":"msg_own"', '"msg_other"', '"timestamp_outside_tolerance"')
         escaped = r"""'{"taskId":"t",\n"status":"failed"} {"""
         read_until(*[f"   {name:<12} {escaped}" for name in ["everything", "only-failed"]])
-        process.send_signal(signal.SIGINT)
-        assert process.wait(PATIENCE) == 0
+        process.send_signal(end)
+        assert process.wait(PATIENCE) == status
         reader.join()
     # All but the function's environment is free again.
     for port in ports.values():

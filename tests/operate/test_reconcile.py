@@ -54,6 +54,7 @@ def test_an_outcome_that_never_arrived_is_sent_as_what_pollo_says(stack, functio
     pollo.v1["t1"] = answer("t1", SUCCEEDED, FAILED)
     printed = reconcile(stack, "t1", WEBHOOK_SECRET=f"{KEY} {OTHER_KEY}")
     assert "\nt1    succeed  not in the log  0      -    -                -\n" in printed
+    assert f"Warning: {stack.topic} has no confirmed subscription." in printed
     assert printed.endswith("\nt1  succeed  published, message id 5b9f6a2e-0001\nPublished 1 of 1.\n")
     assert pollo.asked == ["/v1/generation/t1/status"]
     [request] = function.requests

@@ -42,6 +42,7 @@ def test_an_unpublished_outcome_is_sent_unchanged_with_a_new_signature(stack, fu
     stack.has_logged(*[failed(webhook_id="msg_2abc", code="InternalError", webhookTimestamp=ago(2 * HOUR))] * 10)
     printed = stack.run("replay", WEBHOOK_SECRET=f"{KEY}\n{OTHER_KEY}")
     assert shown(printed)[1:] == [["t1", "succeed", "not_published (InternalError)", "11", "2h"]]
+    assert f"Warning: {stack.topic} has no confirmed subscription." in printed
     assert printed.endswith("\nt1  succeed  published, message id 5b9f6a2e-0001\nPublished 1 of 1.\n")
     [tries] = re.findall(f" 2h +({UTC})  ({UTC})", printed)
     for text, seconds in zip(tries, [3 * HOUR, 60], strict=True):
