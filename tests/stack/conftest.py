@@ -15,7 +15,6 @@ import pytest
 import trustme
 
 from tests.stack.journey import AWS, CHECKOUT, Journey
-from tools.package import archive_path
 
 ADDRESS, REGION = "127.0.0.1", "us-east-1"
 MINISTACK = CHECKOUT / ".tools" / "aws" / "bin" / "ministack"
@@ -74,7 +73,8 @@ def isolated(tmp_path_factory):
 def journey(isolated, tmp_path_factory, request):
     """The stacks of this run. Whatever fails, they are deleted at the end."""
     folder = tmp_path_factory.mktemp("package")
-    with zipfile.ZipFile(archive_path(os.environ.get("ARCH", "x86_64"))) as archive:
+    [path] = (CHECKOUT / "target" / "package").glob(f"*-{os.environ.get('ARCH', 'x86_64')}.zip")
+    with zipfile.ZipFile(path) as archive:
         archive.extractall(folder)
     [unpacked] = folder.iterdir()
     journey = Journey(f"pollo-test-{secrets.token_hex(4)}", unpacked)
