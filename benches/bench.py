@@ -105,7 +105,7 @@ def main():
     section = f"""
 Made by `make bench` on {datetime.date.today()} at commit {output("git", "rev-parse", "--short", "HEAD")}, on {machine}:
 medians of {STARTS} starts of each, in turn. SNS runs on the same machine, over TLS, and responds at once. The processor
-time is that of the function's process. See [what the harness does not model](#what-the-harness-does-not-model).
+time is that of the function's process. See [what the bench does not model](#what-the-bench-does-not-model).
 
 {table(rows)}
 """
