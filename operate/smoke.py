@@ -73,7 +73,7 @@ def smoke(stack, url, yes):
 
 
 def read_stack(name):
-    """The outputs of the stack."""
+    """The outputs of the stack. Prints a warning if its topic has no confirmed subscription."""
     from operate import aws
 
     outputs = aws.read_stack(name)
